@@ -1,0 +1,1 @@
+"""Checkpoints in and out: one file per format."""

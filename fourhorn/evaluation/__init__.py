@@ -1,0 +1,1 @@
+"""§3: the zero-shot experiments, by the paper's own protocols."""

@@ -1,0 +1,1 @@
+"""§3.6, §8: sampling from a model."""

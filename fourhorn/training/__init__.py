@@ -1,0 +1,1 @@
+"""§2.3 and §5: training and fine-tuning."""

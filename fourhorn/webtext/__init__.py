@@ -1,0 +1,1 @@
+"""§2.1: WebText, from a Reddit link to clean shards."""
