@@ -10,6 +10,7 @@ import bz2
 import contextlib
 import gzip
 import hashlib
+import io
 import json
 import lzma
 import os
@@ -224,8 +225,7 @@ def open_compressed(path: str | Path) -> BinaryIO:
     if magic[:4] == b"\x28\xb5\x2f\xfd" or (
         magic[:1] and magic[0] & 0xF0 == 0x50 and magic[1:4] == b"\x2a\x4d\x18"
     ):
-        reader = zstandard.ZstdDecompressor(max_window_size=ZSTD_MAX_WINDOW_BYTES)
-        return cast(BinaryIO, reader.stream_reader(raw, read_across_frames=True, closefd=True))
+        return cast(BinaryIO, io.BufferedReader(_ZstdFile(raw), CHUNK_BYTES))
     if magic[:2] == b"\x1f\x8b":
         return cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb"))
     if magic[:3] == b"BZh":
@@ -233,6 +233,43 @@ def open_compressed(path: str | Path) -> BinaryIO:
     if magic == b"\xfd7zXZ\x00":
         return cast(BinaryIO, lzma.LZMAFile(raw))
     return raw
+
+
+class _ZstdFile(io.RawIOBase):
+    """Decompressed bytes of zstd frames; unlike zstandard's own reader, a cut frame raises `EOFError`."""
+
+    # One block of 4 bytes can hold 128 KiB of one letter: small steps bound what a hostile file makes of each.
+    STEP_BYTES = 8192
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self.raw = raw
+        self.decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_MAX_WINDOW_BYTES)
+        self.frame = self.decompressor.decompressobj()
+        self.compressed, self.ready = b"", memoryview(b"")
+        self.inside = False  # a frame has begun and not ended
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.raw.close()
+        super().close()
+
+    def readinto(self, target: Any) -> int:
+        while not self.ready:
+            if not self.compressed:
+                self.compressed = self.raw.read(self.STEP_BYTES)
+            if not self.compressed:
+                if self.inside:
+                    raise EOFError("the last frame is cut off")
+                return 0
+            self.ready = memoryview(self.frame.decompress(self.compressed))
+            self.compressed, self.inside = self.frame.unused_data, not self.frame.eof
+            if self.frame.eof:
+                self.frame = self.decompressor.decompressobj()
+        n = min(len(target), len(self.ready))
+        target[:n], self.ready = self.ready[:n], self.ready[n:]
+        return n
 
 
 def read_chunks(path: str | Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
