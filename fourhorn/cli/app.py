@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cyclopts import App, CycloptsError, Group
+from cyclopts import App, CycloptsError, Group, UnknownOptionError
 
 from fourhorn.errors import UserError, unknown
 from fourhorn.files import read_json, version
@@ -169,7 +169,7 @@ def run(arguments: Sequence[str]) -> int:
         result = build(config)(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         return result if isinstance(result, int) else 0
     except CycloptsError as error:
-        return fail(str(error) + f"\nSee: {help_line(error)}")
+        return fail(f"{explain(error)}\nSee: {help_line(error)}")
     except UserError as error:
         return fail(str(error))
     except ModuleNotFoundError as error:
@@ -230,6 +230,16 @@ def fail(message: str) -> int:
     """Print a user's mistake; exit code 2."""
     print(f"fourhorn: {message}", file=sys.stderr)
     return 2
+
+
+def explain(error: CycloptsError) -> str:
+    """What is wrong with the command line; for an unknown key of a config file, also the nearest known one."""
+    token = getattr(error, "token", None)
+    if not isinstance(error, UnknownOptionError) or token is None or token.source == "cli":
+        return str(error)
+    known = [name for a in error.argument_collection or () for name in a.names if name.startswith("--")]
+    options = [name.removeprefix("--").replace("-", "_") for name in known if not name.startswith("--empty-")]
+    return str(unknown(f"option in {token.source}:", token.keyword.strip("[]"), options))
 
 
 def help_line(error: CycloptsError) -> str:
