@@ -1,0 +1,262 @@
+"""The fast engine: what the kernels need, kept and grown by Python. Falls back to `plain.py` without Numba.
+
+Section 2.2. A worker is what one thread needs to encode: a state, the pieces it remembers, its buffers. Remembered
+pieces grow by doubling up to a cap and are then forgotten at once, so memory is bounded whatever the text. Workers are
+made when threads ask for them; kernels run without the GIL. In: bytes. Out: arrays of ids of two or four bytes.
+"""
+
+import functools
+import itertools
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourhorn.errors import UserError
+from fourhorn.tokenizer.bytes import TOKEN_OF_BYTE
+from fourhorn.tokenizer.memory import address, class_tables, key_masks, zeros
+from fourhorn.tokenizer.plain import PlainCounter, PlainEngine
+from fourhorn.tokenizer.vocabulary import Vocabulary
+
+MIN_SHORT_SLOTS, MAX_SHORT_SLOTS = 1 << 18, 1 << 20  # of 64 bytes
+MIN_LONG_SLOTS, MAX_LONG_SLOTS = 1 << 12, 1 << 19  # of 32 bytes
+MIN_ARENA_BYTES, MAX_ARENA_BYTES = 1 << 21, 1 << 25
+PADDING = 128  # bytes behind a text that may be read, behind ids that may be written
+MAX_PART_BYTES = (1 << 32) - 256
+
+
+@functools.cache
+def numba_kernels() -> Any:
+    """The modules of kernels, or None, said once, where Numba cannot be used."""
+    try:
+        from fourhorn.tokenizer.kernels import encode, intrinsics, pieces, state
+    except ImportError as error:
+        print(f"fourhorn: the tokenizer runs without Numba, 100 times slower ({error}).", file=sys.stderr)
+        return None
+    if not intrinsics.cached:
+        print(
+            "fourhorn: Numba finds no folder it may write to, so its code is compiled anew in every process (5 seconds). "
+            "Set NUMBA_CACHE_DIR to a writable folder.",
+            file=sys.stderr,
+        )
+    return encode, pieces, state
+
+
+def make_engine(vocabulary: Vocabulary, dtype: np.dtype[Any], *, plain: bool = False) -> Any:
+    """The fast engine, or the plain one where Numba is missing or `plain` is asked for."""
+    if plain or numba_kernels() is None:
+        return PlainEngine(vocabulary, dtype)
+    return FastEngine(vocabulary, dtype)
+
+
+def make_counter(n_threads: int) -> Any:
+    """What counts pieces and learns merges."""
+    return PlainCounter()
+
+
+class FastEngine:
+    """Encodes and decodes bytes with Numba's kernels."""
+
+    name = "Numba"
+
+    def __init__(self, vocabulary: Vocabulary, dtype: np.dtype[Any]) -> None:
+        self.vocabulary, self.dtype = vocabulary, dtype
+        self.kernels, _, _ = numba_kernels()
+        merges = np.array(vocabulary.merges, np.int64).reshape(-1, 2)
+        n_slots = 1 << max((2 * len(merges)).bit_length(), 4)
+        self.pairs = zeros(8 * n_slots).view(np.int64)
+        self.kernels.fill_pairs(merges[:, 0].copy(), merges[:, 1].copy(), self.pairs)
+        n = 256 + len(merges)
+        self.ids = np.arange(n, dtype=np.uint32) if vocabulary.ids is None else np.array(vocabulary.ids, np.uint32)
+        self.byte_tokens = np.array(TOKEN_OF_BYTE, np.uint32)
+        self.seeds = [token for token in vocabulary.token_bytes[256:] if len(token) <= 23]
+        self._idle: list[Worker] = []
+
+    def encode(self, data: bytes) -> NDArray[Any]:
+        """The ids of one document."""
+        return self.encode_documents([data])[0]
+
+    def encode_documents(
+        self,
+        documents: Sequence[bytes],
+        separator: int | None = None,
+        continues: bool = False,
+        out: NDArray[Any] | None = None,
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """The ids of all documents in one array, each after `separator` (not the first, if it `continues` another).
+
+        The second array says where each begins, and ends with the number of ids. The ids are written into `out`, if
+        given, which needs room for as many as there are bytes and documents, and for `PADDING` more bytes.
+        """
+        worker = self._idle.pop() if self._idle else Worker(self)
+        try:
+            return worker.encode(documents, -1 if separator is None else separator, continues, out)
+        finally:
+            self._idle.append(worker)
+
+    @functools.cached_property
+    def _decode_table(self) -> tuple[NDArray[np.int64], NDArray[np.int64], bytes]:
+        """32 bytes per id for the kernel, the length of each (-1: no such id), and the bytes of the long ones."""
+        table = np.zeros((self.vocabulary.n_vocab, 4), np.int64)
+        lengths = np.full(self.vocabulary.n_vocab, -1, np.int64)
+        raw = table.view(np.uint8)
+        long = {token: data for token, data in self.vocabulary.bytes_of_id.items() if len(data) > 24}
+        blob = b"".join(long.values()) + bytes(PADDING)
+        offset = address(np.frombuffer(blob, np.uint8))
+        for token, data in self.vocabulary.bytes_of_id.items():
+            lengths[token] = len(data)
+            if len(data) > 24:
+                table[token, 0] = offset
+                offset += len(data)
+            else:
+                raw[token, : len(data)] = np.frombuffer(data, np.uint8)
+        table[:, 3] = lengths
+        return table, lengths, blob
+
+    def decode(self, tokens: NDArray[Any]) -> bytes:
+        """The bytes of ids; raises `IndexError` for an id without bytes."""
+        table, lengths, _ = self._decode_table
+        if tokens.dtype not in (np.uint16, np.uint32):
+            tokens = tokens.astype(np.uint32)
+        tokens = np.ascontiguousarray(tokens)
+        of_each = lengths[tokens]
+        if len(tokens) and of_each.min() < 0:
+            raise IndexError
+        n_bytes = int(of_each.sum())
+        out = np.empty(n_bytes + PADDING, np.uint8)
+        shift = 1 if tokens.dtype == np.uint16 else 2
+        self.kernels.decode_tokens(address(tokens), len(tokens), shift, address(table), address(out))
+        return out[:n_bytes].tobytes()
+
+
+class Worker:
+    """What one thread needs: state, tables of remembered pieces, buffers."""
+
+    def __init__(self, engine: FastEngine) -> None:
+        self.engine = engine
+        self.kernels, self.pieces, self.fields = numba_kernels()
+        f = self.fields
+        self.state = np.zeros(f.N_FIELDS, np.int64)
+        self.state_address = address(self.state)
+        self.starts = np.zeros(f.BUFFER_PIECES + 64, np.uint32)
+        self.keys = np.zeros(4 * (f.BUFFER_PIECES + 64), np.int64)
+        index, pages = class_tables()
+        for field, array in (
+            (f.STARTS, self.starts),
+            (f.KEYS, self.keys),
+            (f.CLASS_INDEX, index),
+            (f.CLASS_PAGES, pages),
+            (f.KEY_MASKS, key_masks()),
+            (f.PAIRS, engine.pairs),
+            (f.BYTE_TOKENS, engine.byte_tokens),
+            (f.IDS, engine.ids),
+        ):
+            self.set(field, address(array))
+        self.set(f.PAIR_MASK, len(engine.pairs) - 1)
+        self.set(f.ID_SHIFT, 1 if engine.dtype.itemsize == 2 else 2)
+        self.out = np.zeros(1 << 17, np.uint8)
+        self.forget(MIN_SHORT_SLOTS, MIN_LONG_SLOTS)
+
+    def set(self, field: int, value: int) -> None:
+        """Write one field of the state."""
+        self.state[field >> 3] = value
+
+    def get(self, field: int) -> int:
+        """Read one field of the state."""
+        return int(self.state[field >> 3])
+
+    def forget(self, short_slots: int, long_slots: int) -> None:
+        """Begin with empty tables, in which only the vocabulary's own strings are remembered."""
+        f = self.fields
+        self.short = zeros(64 * short_slots)
+        self.long = zeros(32 * long_slots)
+        self.arena = zeros(MIN_ARENA_BYTES)
+        self._use_tables()
+        for field in (f.N_SHORT, f.N_LONG, f.ARENA_USED):
+            self.set(field, 0)
+        self.encode(self.engine.seeds, -1, False)
+
+    def _use_tables(self) -> None:
+        f = self.fields
+        n_short, n_long = len(self.short) // 64, len(self.long) // 32
+        self.set(f.SHORT, address(self.short))
+        self.set(f.SHORT_SHIFT, 65 - n_short.bit_length())
+        # Frequent pieces should stand where they are looked for first; at its cap a table may fill up further.
+        self.set(f.SHORT_LIMIT, n_short * (35 if n_short < MAX_SHORT_SLOTS else 65) // 100)
+        self.set(f.LONG, address(self.long))
+        self.set(f.LONG_MASK, n_long - 1)
+        self.set(f.LONG_LIMIT, n_long * 6 // 10)
+        self.set(f.ARENA, address(self.arena))
+        self.set(f.ARENA_BYTES, len(self.arena))
+
+    def make_room(self, what: int) -> None:
+        """Double the table that is full; at its cap, forget everything."""
+        n_short, n_long = len(self.short) // 64, len(self.long) // 32
+        if what == self.kernels.SHORT_FULL:
+            if n_short >= MAX_SHORT_SLOTS:
+                return self._forget_now(n_short, n_long)
+            larger = zeros(2 * len(self.short))
+            self.pieces.move_short(address(self.short), n_short, address(larger), 64 - n_short.bit_length(), 6)
+            self.short = larger
+        elif self.get(self.fields.N_LONG) > self.get(self.fields.LONG_LIMIT):
+            if n_long >= MAX_LONG_SLOTS:
+                return self._forget_now(n_short, n_long)
+            larger = zeros(2 * len(self.long))
+            self.pieces.move_long(address(self.long), n_long, address(larger), 2 * n_long - 1)
+            self.long = larger
+        else:
+            if len(self.arena) >= MAX_ARENA_BYTES:
+                return self._forget_now(n_short, n_long)
+            arena = zeros(2 * len(self.arena))
+            arena[: len(self.arena)] = self.arena
+            self.arena = arena
+        return self._use_tables()
+
+    def _forget_now(self, short_slots: int, long_slots: int) -> None:
+        """Forget in the middle of a text: the scan's own fields are kept."""
+        kept = self.state.copy()
+        f = self.fields
+        self.forget(short_slots, long_slots)
+        now = self.state.copy()
+        self.state[:] = kept
+        for field in (f.N_SHORT, f.N_LONG, f.ARENA_USED):
+            self.state[field >> 3] = now[field >> 3]
+        self._use_tables()
+
+    def encode(
+        self, documents: Sequence[bytes], separator: int, continues: bool, out: NDArray[Any] | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """The ids of documents and where each begins; see `FastEngine.encode_documents`."""
+        f, dtype = self.fields, self.engine.dtype
+        offsets = np.array([0, *itertools.accumulate(map(len, documents))], np.int64)
+        n_bytes = int(offsets[-1])
+        if n_bytes > MAX_PART_BYTES:
+            raise UserError(f"{n_bytes:,} bytes without white space are too many to encode at once.")
+        text = b"".join((*documents, bytes(PADDING)))
+        room = (n_bytes + len(documents)) * dtype.itemsize + PADDING
+        if out is None and room > len(self.out):
+            self.out = np.empty(room * 5 // 4, np.uint8)
+        target = self.out if out is None else out.view(np.uint8)
+        if room > len(target):
+            raise ValueError(f"out has {len(target):,} bytes, not {room:,}")
+        begins = np.empty(len(documents) + 1, np.int64)
+        for field, value in (
+            (f.BASE, address(np.frombuffer(text, np.uint8))),
+            (f.OFFSETS, address(offsets)),
+            (f.N_PARTS, len(documents)),
+            (f.PART, 0),
+            (f.BEGINS, address(begins)),
+            (f.SEPARATOR, separator),
+            (f.CONTINUES, continues),
+            (f.OUT, address(target)),
+            (f.BEGUN, 0),
+        ):
+            self.set(field, value)
+        while (status := self.kernels.encode_parts(self.state_address)) != self.kernels.DONE:
+            self.make_room(status)
+        begins -= address(target)
+        begins >>= dtype.itemsize.bit_length() - 1
+        ids = target[: int(begins[-1]) * dtype.itemsize].view(dtype)
+        return ids.copy() if out is None else ids, begins
