@@ -13,11 +13,12 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fourhorn.engine import map_shards
 from fourhorn.files import Manifest, finished, sha256_file, write_manifest
-from fourhorn.progress import progress
 from fourhorn.records import write_records
 from fourhorn.reproduce.foreign import FOREIGN
 from fourhorn.reproduce.prose import Block, Page, installed, pages_of
@@ -38,8 +39,7 @@ def local_web(destination: Path, *, max_pages: int = 20_000, packages: Sequence[
     options = {"max_pages": max_pages, "packages": list(packages)}
     if done := finished(destination, "local_web", options, {}):
         return done
-    with progress("local web", unit="pages") as bar:
-        rows = list(web(max_pages, packages or installed(), bar.update))
+    rows = list(web(max_pages, packages or installed()))
     path = destination / "pages.jsonl.zst"
     write_records(path, rows)
     kinds = Counter(row["kind"] for row in rows)
@@ -57,19 +57,28 @@ def local_web(destination: Path, *, max_pages: int = 20_000, packages: Sequence[
     return manifest
 
 
-def web(max_pages: int, packages: Sequence[str], count: Any) -> Iterator[Row]:
+def web(max_pages: int, packages: Sequence[str]) -> Iterator[Row]:
     """Every row of the web, in a fixed order: documentation with its copies, then other kinds of pages."""
-    pages = []
-    for package in packages:
-        for page in pages_of(package):
-            pages.append(page)
-            count(1)
+    tasks = [(package, {"package": package}) for package in packages]
+    outcomes = map_shards(read_package, tasks, unit="packages", name="read documentation")
+    pages = [page_from(row) for outcome in outcomes if outcome.value for row in outcome.value["pages"]]
     keep = sorted(pages, key=lambda page: draw(page.package, page.path))[:max_pages]
     for page in sorted(keep, key=lambda page: (page.package, page.path)):
         yield from with_copies(page)
     yield from foreign_pages()
     yield from poor_pages()
     yield from faulty_pages()
+
+
+def read_package(package: str) -> Row:
+    """All pages of one package, for a worker process to send back."""
+    return {"pages": [asdict(page) for page in pages_of(package)]}
+
+
+def page_from(row: Row) -> Page:
+    """A page out of what `read_package` sent."""
+    blocks = tuple(Block(**block) for block in row["blocks"])
+    return Page(row["package"], row["path"], row["title"], blocks)
 
 
 def draw(*parts: str) -> float:

@@ -90,6 +90,7 @@ def make_pages(w: Workspace) -> str:
             allow_private=("127.0.0.0/8",),
             delay_seconds=0.0,
             timeout_seconds=10.0,
+            links_per_shard=1500,  # some shards for each of a few processes
         )
     return kept(manifest, "links")
 
@@ -185,17 +186,14 @@ def make_samples(w: Workspace) -> str:
 
     rung = w.scale.rungs[-1]
     model, tokenizer = load(w.run_folder(rung))
-    n_prompt, n_new = w.scale.n_ctx * 3 // 4, w.scale.n_ctx // 4  # the appendix: 768 and 256 of 1,024
     manifest = samples(
         model,
         tokenizer,
-        w / "webtext" / "test",
         w / "samples" / rung.name,
-        n_samples=w.scale.n_samples,
-        prompt_tokens=n_prompt,
-        max_new_tokens=n_new,
+        prompts=w / "webtext" / "test",
+        n_prompts=w.scale.n_samples,
     )
-    return f"{manifest.n_kept} completions of {n_new} tokens after {n_prompt}"
+    return f"{manifest.n_kept} completions of held-out documents"
 
 
 def make_results(w: Workspace) -> str:
@@ -204,7 +202,7 @@ def make_results(w: Workspace) -> str:
     from fourhorn.evaluation.pocket.build import build
     from fourhorn.evaluation.run import evaluate
 
-    build(w / "webtext" / "test", w / "sets", n_items=w.scale.n_items)
+    build(w / "webtext" / "test", w / "sets", max_items=w.scale.n_items)
     scores = []
     for rung in w.scale.rungs:
         model, tokenizer = load(w.run_folder(rung))
@@ -213,7 +211,8 @@ def make_results(w: Workspace) -> str:
             tokenizer,
             data=w.data,
             pocket=w / "sets",
-            heldout=w / "webtext",
+            heldout=w / "webtext" / "test",
+            train=w / "webtext" / "train",
             destination=w / "results" / rung.name,
             name=rung.name,
         )
