@@ -223,8 +223,20 @@ def make_results(w: Workspace) -> str:
 def make_overlap(w: Workspace) -> str:
     """8-gram overlap of every test set with the training text."""
     from fourhorn.memorization.overlap import overlap
+    from fourhorn.memorization.recitation import recitation
+    from fourhorn.memorization.scores import scores
 
-    results = overlap(w / "sets", w / "webtext" / "train", w / "overlap", tokenizer=w / "tokenizer")
+    rung = w.scale.rungs[-1]
+    train = w / "webtext" / "train"
+    tests = {path.name: path for path in (w / "sets", w.data) if path is not None}
+    results = overlap(
+        {**tests, "webtext": w / "webtext" / "test", "samples": w / "samples" / rung.name},
+        train,
+        w / "overlap",
+        tokenizer=w / "tokenizer",
+    )
+    scores(w / "results" / rung.name, w / "overlap")
+    recitation(w / "samples" / rung.name, train, w / "overlap")
     return f"{len(results)} test sets against the training text"
 
 
