@@ -1,0 +1,185 @@
+"""Intel's AMX matrix unit from Python: 32 × 32 blocks of bfloat16 products summed in float32.
+
+Numba compiles these functions with the processor's own instructions, written as LLVM intermediate code. One block needs
+eight tiles of 16 rows × 64 bytes: four hold the result, two each the operands. The operands lie packed, 1,024 numbers
+per block of 32 × 32: the left one row by row; the right one with pairs of rows interleaved, as the unit wants them.
+
+Addresses are in bytes (`array.ctypes.data` or `address`); bfloat16 is held in uint16 arrays.
+Source of the formats: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18.
+"""
+
+import ctypes
+import sys
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+BLOCK = 32  # rows and columns of a block
+BLOCK_NUMBERS = BLOCK * BLOCK
+_BLOCK_BYTES = BLOCK_NUMBERS * 2
+_I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+_VECTOR = ir.VectorType(_I32, 16)
+OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": True, "error_model": "numpy", "boundscheck": False}
+
+_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18
+
+
+def available() -> bool:
+    """Whether this Linux machine has AMX with bfloat16 and lets this process use it; asks the kernel for it."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        with open("/proc/cpuinfo") as file:
+            flags = next((line for line in file if line.startswith("flags")), "")
+        if "amx_bf16" not in flags or "avx512f" not in flags:
+            return False
+        return ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) == 0
+    except (OSError, AttributeError):
+        return False
+
+
+def _call(builder: Any, name: str, arguments: list[tuple[Any, Any]]) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [type_ for type_, _ in arguments])
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    builder.call(function, [v if isinstance(v, ir.Value) else ir.Constant(t, v) for t, v in arguments])
+
+
+def _pointer(builder: Any, address: Any, offset: Any = 0) -> Any:
+    if offset:
+        address = builder.add(address, ir.Constant(_I64, offset))
+    return builder.inttoptr(address, _I8.as_pointer())
+
+
+def _load(builder: Any, tile: int, address: Any, offset: int) -> None:
+    place = _pointer(builder, address, offset)
+    _call(builder, "llvm.x86.tileloadd64", [(_I8, tile), (_I8.as_pointer(), place), (_I64, 64)])
+
+
+@intrinsic
+def _load_configuration(typing_context, address):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        _call(builder, "llvm.x86.ldtilecfg", [(_I8.as_pointer(), _pointer(builder, arguments[0]))])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
+def release_tiles(typing_context):  # type: ignore[no-untyped-def]
+    """Give the tiles back, so that the kernel need not save them."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        _call(builder, "llvm.x86.tilerelease", [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def add_block_product(typing_context, out, start, left, right, n_blocks):  # type: ignore[no-untyped-def]
+    """Sum `n_blocks` products of packed blocks at `left` and `right` into four tiles at `out`.
+
+    `start` is 0 to begin at zero and 1 to go on from what `out` holds: float32 tiles of 16 × 16, top left, top right,
+    bottom left, bottom right.
+    """
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        out, start, left, right, n_blocks = arguments
+        with builder.if_else(builder.icmp_signed("==", start, ir.Constant(_I64, 0))) as (zero, go_on):
+            with zero:
+                for tile in range(4):
+                    _call(builder, "llvm.x86.tilezero", [(_I8, tile)])
+            with go_on:
+                for tile in range(4):
+                    _load(builder, tile, out, 1024 * tile)
+        with cgutils.for_range(builder, n_blocks) as loop:
+            step = builder.mul(loop.index, ir.Constant(_I64, _BLOCK_BYTES))
+            a, b = builder.add(left, step), builder.add(right, step)
+            _load(builder, 4, a, 0)
+            _load(builder, 6, b, 0)
+            _load(builder, 5, a, 1024)
+            _load(builder, 7, b, 1024)
+            for result, one, other in ((0, 4, 6), (1, 4, 7), (2, 5, 6), (3, 5, 7)):
+                _call(builder, "llvm.x86.tdpbf16ps", [(_I8, result), (_I8, one), (_I8, other)])
+        for tile in range(4):
+            place = _pointer(builder, out, 1024 * tile)
+            _call(builder, "llvm.x86.tilestored64", [(_I8, tile), (_I8.as_pointer(), place), (_I64, 64)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def address(typing_context, array):  # type: ignore[no-untyped-def]
+    """The address of an array's first number, in bytes."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        return builder.ptrtoint(view.data, _I64)
+
+    return types.int64(array), generate
+
+
+def _transpose_vectors(builder: Any, rows: list[Any]) -> list[Any]:
+    """16 vectors of 16 as 16 vectors of the transposed square: four rounds that each exchange one bit of the indices."""
+    for distance in (1, 2, 4, 8):
+        low = [lane if not lane & distance else lane - distance + 16 for lane in range(16)]
+        high = [lane + distance if not lane & distance else lane + 16 for lane in range(16)]
+        masks = [ir.Constant(ir.VectorType(_I32, 16), mask) for mask in (low, high)]
+        mixed = list(rows)
+        for i in range(16):
+            if not i & distance:
+                mixed[i] = builder.shuffle_vector(rows[i], rows[i + distance], masks[0])
+                mixed[i + distance] = builder.shuffle_vector(rows[i], rows[i + distance], masks[1])
+        rows = mixed
+    return rows
+
+
+@intrinsic
+def transpose_square(typing_context, source, row_bytes, destination):  # type: ignore[no-untyped-def]
+    """Transpose 16 × 16 numbers of 32 bits: rows `row_bytes` apart at `source`, 64 bytes apart at `destination`."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        source, row_bytes, destination = arguments
+        rows = []
+        for i in range(16):
+            place = builder.add(source, builder.mul(row_bytes, ir.Constant(_I64, i)))
+            rows.append(builder.load(builder.inttoptr(place, _VECTOR.as_pointer()), align=4))
+        for i, row in enumerate(_transpose_vectors(builder, rows)):
+            place = builder.add(destination, ir.Constant(_I64, 64 * i))
+            builder.store(row, builder.inttoptr(place, _VECTOR.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def interleave_rows(typing_context, first, second, destination):  # type: ignore[no-untyped-def]
+    """Interleave 16 numbers of 16 bits of two rows: first[0], second[0], first[1], …; 64 bytes at `destination`."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        half = ir.VectorType(ir.IntType(16), 16)
+        one, other = (
+            builder.zext(builder.load(builder.inttoptr(a, half.as_pointer()), align=2), _VECTOR) for a in arguments[:2]
+        )
+        shift = ir.Constant(_VECTOR, [16] * 16)
+        both = builder.or_(one, builder.shl(other, shift))
+        builder.store(both, builder.inttoptr(arguments[2], _VECTOR.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+@njit(**OPTIONS)
+def configure_tiles() -> None:
+    """Shape this thread's eight tiles as 16 rows of 64 bytes."""
+    layout = np.zeros(64, np.uint8)
+    layout[0] = 1
+    for tile in range(8):
+        layout[16 + 2 * tile] = 64
+        layout[48 + tile] = 16
+    _load_configuration(address(layout))

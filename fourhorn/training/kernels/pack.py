@@ -1,0 +1,129 @@
+"""Row-major matrices into the blocks that `amx` multiplies, and numbers into bfloat16 and back.
+
+A packed matrix is a sequence of blocks of 32 × 32, so that the blocks one product sums over lie side by side:
+left operands as [row block][column block], right ones as [column block][row block].
+
+In: bfloat16 (uint16) or float32 matrices, C-contiguous, both sides multiples of 32. Out: uint16 vectors.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from fourhorn.training.kernels.amx import (
+    BLOCK,
+    BLOCK_NUMBERS,
+    OPTIONS,
+    address,
+    interleave_rows,
+    transpose_square,
+)
+
+
+@intrinsic
+def bits_of(typing_context, value):  # type: ignore[no-untyped-def]
+    """A float32's bits as uint32."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.bitcast(arguments[0], ir.IntType(32))
+
+    return types.uint32(types.float32), generate
+
+
+@intrinsic
+def of_bits(typing_context, value):  # type: ignore[no-untyped-def]
+    """The float32 with these bits (uint32)."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.uint32), generate
+
+
+@njit(inline="always", **OPTIONS)
+def narrow(value: Any) -> Any:
+    """A float32 as bfloat16 (uint16), rounded to nearest even."""
+    bits = bits_of(np.float32(value))
+    return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+
+
+@njit(inline="always", **OPTIONS)
+def widen(value: Any) -> Any:
+    """A bfloat16 (uint16) as float32."""
+    return of_bits(np.uint32(value) << np.uint32(16))
+
+
+@njit(**OPTIONS)
+def narrow_rows(source: Any, out: Any) -> None:
+    """A float32 vector as bfloat16."""
+    for i in range(source.shape[0]):
+        out[i] = narrow(source[i])
+
+
+@njit(**OPTIONS)
+def left_block(place: int, row_bytes: int, out: int) -> None:
+    """Copy one block of 32 × 32 from a row-major matrix: the left operand's own order."""
+    for r in range(BLOCK):
+        copy_row(place + r * row_bytes, out + 64 * r)
+
+
+@intrinsic
+def copy_row(typing_context, source, destination):  # type: ignore[no-untyped-def]
+    """Copy 64 bytes."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        vector = ir.VectorType(ir.IntType(32), 16).as_pointer()
+        source, destination = (builder.inttoptr(a, vector) for a in arguments)
+        builder.store(builder.load(source, align=4), destination, align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@njit(**OPTIONS)
+def right_block(place: int, row_bytes: int, out: int) -> None:
+    """One block as right operand: two tiles of 16 pairs of rows × 16 columns."""
+    for half in range(2):
+        for pair in range(16):
+            row = place + 2 * pair * row_bytes + 32 * half
+            interleave_rows(row, row + row_bytes, out + 1024 * half + 64 * pair)
+
+
+@njit(**OPTIONS)
+def right_block_turned(place: int, row_bytes: int, out: int) -> None:
+    """One block, transposed, as right operand: pairs of columns are 32-bit numbers, so a transposition of those."""
+    transpose_square(place, row_bytes, out)
+    transpose_square(place + 16 * row_bytes, row_bytes, out + 1024)
+
+
+@njit(**OPTIONS)
+def left_block_turned(place: int, row_bytes: int, out: int, scratch: int) -> None:
+    """One block, transposed, as left operand."""
+    right_block(place, row_bytes, scratch)
+    transpose_square(scratch, 64, out)
+    transpose_square(scratch + 1024, 64, out + 1024)
+
+
+@njit(**OPTIONS)
+def pack_right(matrix: Any, out: Any) -> None:
+    """A (K, N) matrix as right operand of products over K: blocks [N/32][K/32]."""
+    n_k, n_n, row_bytes = matrix.shape[0] // BLOCK, matrix.shape[1] // BLOCK, matrix.strides[0]
+    base, place = address(out), address(matrix)
+    for k in range(n_k):
+        for n in range(n_n):
+            right_block(place + k * BLOCK * row_bytes + n * 64, row_bytes, base + 2 * BLOCK_NUMBERS * (n * n_k + k))
+
+
+@njit(**OPTIONS)
+def pack_right_turned(matrix: Any, out: Any) -> None:
+    """A (N, K) matrix, transposed, as right operand of products over K: blocks [N/32][K/32]."""
+    n_n, n_k, row_bytes = matrix.shape[0] // BLOCK, matrix.shape[1] // BLOCK, matrix.strides[0]
+    base, place = address(out), address(matrix)
+    for n in range(n_n):
+        for k in range(n_k):
+            right_block_turned(
+                place + n * BLOCK * row_bytes + k * 64, row_bytes, base + 2 * BLOCK_NUMBERS * (n * n_k + k)
+            )

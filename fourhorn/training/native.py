@@ -1,0 +1,152 @@
+"""The fast twin of `Learner` for CPUs with AMX: the same loss and gradients, from this package's own kernels.
+
+Weights, gradients and packed copies live in flat buffers that the model's parameters are views of, so that optimizer,
+states and checkpoints see nothing new. Products take bfloat16 and sum float32; the residual stream, layer norms,
+softmax sums and all gradients are float32. A micro-batch's sequences are shared between threads.
+
+Asks for: no dropout, T, width and head size multiples of 32. Where something is missing, `why_not` says what.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+
+from fourhorn.model.config import GPT2Config
+from fourhorn.model.transformer import GPT2
+from fourhorn.training.batches import Batch
+
+_MATRICES = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
+
+
+def why_not(config: GPT2Config, device: str, dtype: str) -> str:
+    """What stands against the kernels here; empty when nothing does."""
+    if device != "cpu" or dtype != "bfloat16":
+        return "they compute in bfloat16 on a CPU"
+    if config.dropout:
+        return f"dropout is {config.dropout:g}"
+    if config.n_embd % 32 or config.head_size % 32 or config.n_ctx % 32:
+        return "context, width and head size must be multiples of 32"
+    try:
+        from fourhorn.training.kernels.amx import available
+    except ImportError:
+        return "numba is not installed"
+    return "" if available() else "this CPU has no AMX"
+
+
+class NativePass:
+    """Forward, loss and backward of micro-batches of one size, into the parameters' `grad`."""
+
+    def __init__(self, model: GPT2, n_threads: int) -> None:
+        self.model, self.config, self.n_threads = model, model.config, n_threads
+        self.pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fourhorn-kernels", initializer=_may_use_tiles)
+        self._flatten()
+        self.shares: list[int] = []
+        self.buffers: list[Any] = []
+        self.gradients: list[Any] = []
+        self.fresh = True
+
+    def _flatten(self) -> None:
+        """Move the parameters into one buffer, the embedding last with room for its padding."""
+        named = dict(self.model.named_parameters())
+        order = [name for name in named if name != "wte.weight"] + ["wte.weight"]
+        offsets, at = {}, 0
+        for name in order:
+            offsets[name] = at
+            at += (named[name].numel() + 15) // 16 * 16
+        padded = (self.config.n_vocab + 31) // 32 * 32
+        self.n_numbers = offsets["wte.weight"] + padded * self.config.n_embd
+        flat = torch.zeros(self.n_numbers)
+        for name, p in named.items():
+            view = flat[offsets[name] : offsets[name] + p.numel()].view(p.shape)
+            view.copy_(p.data)
+            p.data = view
+        self.flat, self.offsets = flat.numpy(), offsets
+        kinds = [f"{part}.{kind}" for part in ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")
+                 for kind in ("weight", "bias")]  # fmt: skip
+        table = [[offsets[f"h.{layer}.{kind}"] for kind in kinds] for layer in range(self.config.n_layer)]
+        last = [offsets[n] for n in ("ln_f.weight", "ln_f.bias", "wte.weight", "wpe.weight")]
+        self.table = np.array([*table, last + [0] * 8], np.int64)
+        self.forward, self.backward = (np.zeros(self.n_numbers, np.uint16) for _ in range(2))
+
+    def _prepare(self, n_sequences: int, T: int) -> None:
+        """Buffers for the threads' shares of a micro-batch."""
+        from fourhorn.training.kernels.whole import make_buffers
+
+        n = min(self.n_threads, n_sequences)
+        shares = [len(part) for part in np.array_split(np.arange(n_sequences), n)]
+        if shares == self.shares:
+            return
+        c = self.config
+        V = (c.n_vocab + 31) // 32 * 32
+        self.shares = shares
+        self.buffers = []  # the old ones go first
+        self.buffers = [make_buffers(c.n_layer, share * T, T, c.n_embd, c.n_head, V) for share in shares]
+        if len(self.gradients) != n:
+            self.gradients = [torch.zeros(self.n_numbers) for _ in shares]
+
+    def _pack(self) -> None:
+        """The weights as the products want them, after every update."""
+        from fourhorn.training.kernels.whole import pack_head, pack_weights
+
+        C = self.config.n_embd
+        sizes = ((3 * C, C), (C, C), (4 * C, C), (C, 4 * C))
+        jobs: list[tuple[int, int, int]] = []
+        for layer in range(self.config.n_layer):
+            for name, (n, k) in zip(_MATRICES, sizes, strict=True):
+                jobs.append((self.offsets[f"h.{layer}.{name}.weight"], n, k))
+
+        def work(worker: int) -> None:
+            low = np.empty(max(4 * C * C, 1024 * C), np.uint16)
+            for offset, n, k in jobs[worker :: self.n_threads]:
+                pack_weights(self.flat, offset, n, k, low, self.forward, self.backward)
+            if worker == self.n_threads - 1:
+                head = self.offsets["wte.weight"]
+                pack_head(self.flat, head, self.config.n_vocab, C, low, self.forward, self.backward)
+
+        list(self.pool.map(work, range(self.n_threads)))
+
+    def accumulate(self, batch: Batch, scale: float) -> float:
+        """The loss of a micro-batch, its gradients added to those of the step."""
+        from fourhorn.training.kernels.whole import training_pass
+
+        n, T = batch.inputs.shape
+        self._prepare(n, T)
+        if self.fresh:
+            self._pack()
+            for gradient in self.gradients:
+                gradient.zero_()
+            self.fresh = False
+        weights = batch.weights if batch.weights is not None else np.ones((n, T), np.float32)
+        weights = (weights * np.float32(scale)).astype(np.float32)
+        c = self.config
+        wte, wpe = (self.model.get_parameter(f"{name}.weight").detach().numpy() for name in ("wte", "wpe"))
+        ends = np.cumsum(self.shares)
+
+        def work(i: int) -> float:
+            rows = slice(ends[i] - self.shares[i], ends[i])
+            return float(training_pass(
+                np.ascontiguousarray(batch.inputs[rows]).reshape(-1), np.ascontiguousarray(batch.targets[rows]).reshape(-1),
+                weights[rows].reshape(-1), T, c.n_head, c.n_vocab, self.flat, self.table, self.forward, self.backward,
+                self.gradients[i].numpy(), wte, wpe, self.buffers[i],
+            ))  # fmt: skip
+
+        return sum(self.pool.map(work, range(len(self.shares))))
+
+    def finish(self) -> torch.Tensor:
+        """Sum the threads' gradients and hand them to the parameters; all of them as one vector."""
+        total, *others = self.gradients
+        for other in others:
+            total += other
+        for name, p in self.model.named_parameters():
+            at = self.offsets[name]
+            p.grad = total[at : at + p.numel()].view(p.shape)
+        self.fresh = True
+        return total
+
+
+def _may_use_tiles() -> None:
+    from fourhorn.training.kernels.amx import available
+
+    available()
