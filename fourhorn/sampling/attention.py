@@ -1,0 +1,194 @@
+"""Attention of one row and head over its slot's cached keys and values, in vector code.
+
+§2.3. Keys lie in blocks of 64 positions, bfloat16 pairs of neighbouring dimensions side by side, so that 16 positions
+are scored by one dot product of pairs; values lie in pairs of neighbouring positions, for the same reason.
+
+    keys    (n_ctx / 64, D / 2, 64, 2)        values    (n_ctx / 2, D, 2)        per layer, slot and head
+
+A prompt's rows are attended to sixteen at a time in tiles, where there are tiles.
+
+In: addresses, D a multiple of 16 (of 32 for tiles), n_ctx of 64. Out: float32. Softmax weights are rounded to bfloat16,
+their sums are not.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from fourhorn.sampling.rows import FAST, halve
+from fourhorn.sampling.vectors import (
+    add,
+    dot_halves,
+    dot_halves_046,
+    dot_halves_147,
+    exp,
+    floats,
+    ints,
+    keep_first,
+    load_4,
+    load_6,
+    load_7,
+    load_float,
+    load_floats,
+    load_half,
+    load_int,
+    load_ints,
+    max_lanes,
+    maximum,
+    mul,
+    store_0,
+    store_1,
+    store_float,
+    store_floats,
+    store_half,
+    store_halves,
+    store_int,
+    sub,
+    sum_lanes,
+    zero_0,
+    zero_1,
+)
+
+
+@njit(**FAST)
+def store_keys_values(
+    row: Any, keys: Any, values: Any, position: Any, n_head: Any, head_size: Any, n_ctx: Any, buffer: Any
+) -> None:
+    """Put one row's keys and values, the later two thirds of q·k·v, into its slot of the cache."""
+    n = n_head * head_size
+    halve(row + 4 * n, buffer, 2 * n)
+    for head in range(n_head):
+        k, v = buffer + 2 * head * head_size, buffer + 2 * (n + head * head_size)
+        start = head * n_ctx * head_size * 2
+        to = keys + start + (position // 64) * head_size * 128 + (position % 64) * 4
+        for pair in range(head_size // 2):
+            store_int(to + 256 * pair, load_int(k + 4 * pair))
+        to = values + start + (position // 2) * head_size * 4 + (position % 2) * 2
+        for i in range(head_size):
+            store_half(to + 4 * i, load_half(v + 2 * i))
+
+
+@njit(**FAST)
+def score(query: Any, keys: Any, head_size: Any, n: Any, scores: Any) -> Any:
+    """q·k of the first n positions, -1e30 up to a multiple of 64; the largest."""
+    largest = floats(-1e30)
+    for start in range(0, n, 64):
+        k = keys + start * head_size * 2
+        a, b, c, d = floats(0.0), floats(0.0), floats(0.0), floats(0.0)
+        for pair in range(head_size // 2):
+            q, at = ints(load_int(query + 4 * pair)), k + 256 * pair
+            a = dot_halves(a, load_ints(at), q)
+            b = dot_halves(b, load_ints(at + 64), q)
+            c = dot_halves(c, load_ints(at + 128), q)
+            d = dot_halves(d, load_ints(at + 192), q)
+        left = n - start
+        if left < 64:
+            a, b = keep_first(a, left, -1e30), keep_first(b, left - 16, -1e30)
+            c, d = keep_first(c, left - 32, -1e30), keep_first(d, left - 48, -1e30)
+        to = scores + 4 * start
+        store_floats(to, a)
+        store_floats(to + 64, b)
+        store_floats(to + 128, c)
+        store_floats(to + 192, d)
+        largest = maximum(largest, maximum(maximum(a, b), maximum(c, d)))
+    return max_lanes(largest)
+
+
+@njit(**FAST)
+def attend(query: Any, keys: Any, values: Any, head_size: Any, n: Any, out: Any, buffer: Any) -> None:
+    """One head's output for a row that sees the first n positions; the buffer holds 1 KiB and 6 bytes per position."""
+    scale = floats(np.float32(1.0) / np.sqrt(np.float32(head_size)))
+    for i in range(0, head_size, 16):
+        store_halves(buffer + 2 * i, mul(load_floats(query + 4 * i), scale))
+    padded = (n + 63) // 64 * 64
+    scores, weights = buffer + 1024, buffer + 1024 + 4 * padded
+    largest = floats(score(buffer, keys, head_size, n, scores))
+    total = floats(0.0)
+    for i in range(0, padded, 16):
+        weight = exp(sub(load_floats(scores + 4 * i), largest))
+        total = add(total, weight)
+        store_halves(weights + 2 * i, weight)
+    inverse = floats(np.float32(1.0) / sum_lanes(total))
+    for i in range(0, head_size, 16):
+        even, odd = floats(0.0), floats(0.0)
+        at = values + 4 * i
+        for pair in range(0, padded // 2, 2):
+            even = dot_halves(even, load_ints(at), ints(load_int(weights + 4 * pair)))
+            odd = dot_halves(odd, load_ints(at + 4 * head_size), ints(load_int(weights + 4 * pair + 4)))
+            at += 8 * head_size
+        store_floats(out + 4 * i, mul(add(even, odd), inverse))
+
+
+@njit(**FAST)
+def tile_scores(query: Any, keys: Any, head_size: Any, padded: Any, scores: Any) -> None:
+    """q·k of 16 rows with all positions: (16, padded)."""
+    for start in range(0, padded, 32):
+        k = keys + (start // 64) * head_size * 128 + (start % 64) * 4
+        zero_0()
+        zero_1()
+        for i in range(0, 2 * head_size, 64):
+            load_4(query + i, 2 * head_size)
+            load_6(k + 64 * i, 256)
+            dot_halves_046()
+            load_7(k + 64 * i + 64, 256)
+            dot_halves_147()
+        store_0(scores + 4 * start, 4 * padded)
+        store_1(scores + 4 * start + 64, 4 * padded)
+
+
+@njit(**FAST)
+def tile_softmax(scores: Any, weights: Any, inverses: Any, n_rows: Any, first: Any, padded: Any) -> None:
+    """Row r sees positions up to first + r; its weights (bfloat16, before division) and one over their sum."""
+    for row in range(n_rows):
+        s, n = scores + 4 * row * padded, first + row + 1
+        largest = floats(-1e30)
+        for i in range(n // 16 * 16, padded, 16):
+            store_floats(s + 4 * i, keep_first(load_floats(s + 4 * i), n - i, -1e30))
+        for i in range(0, n, 16):
+            largest = maximum(largest, load_floats(s + 4 * i))
+        top, total = floats(max_lanes(largest)), floats(0.0)
+        for i in range(0, n, 16):
+            weight = exp(sub(load_floats(s + 4 * i), top))
+            total = add(total, weight)
+            store_halves(weights + 2 * (row * padded + i), weight)
+        for i in range((n + 15) // 16 * 16, padded, 16):
+            store_halves(weights + 2 * (row * padded + i), floats(0.0))
+        store_float(inverses + 4 * row, np.float32(1.0) / sum_lanes(total))
+
+
+@njit(**FAST)
+def attend_tile(
+    queries: Any, query_stride: Any, keys: Any, values: Any, head_size: Any, first: Any, n_rows: Any, out: Any,
+    out_stride: Any, buffer: Any,
+) -> None:  # fmt: skip
+    """One head's outputs for up to 16 rows at positions `first` and after; the buffer holds 96 bytes per position."""
+    padded = (first + n_rows + 63) // 64 * 64
+    query, inverses = buffer + 4096, buffer
+    scores = query + 32 * head_size
+    weights = scores + 64 * padded
+    scale = floats(np.float32(1.0) / np.sqrt(np.float32(head_size)))
+    for row in range(n_rows):
+        for i in range(0, head_size, 16):
+            value = mul(load_floats(queries + row * query_stride + 4 * i), scale)
+            store_halves(query + 2 * (row * head_size + i), value)
+    tile_scores(query, keys, head_size, padded, scores)
+    tile_softmax(scores, weights, inverses, n_rows, first, padded)
+    for i in range(0, head_size, 32):
+        zero_0()
+        zero_1()
+        for start in range(0, padded, 32):
+            v = values + 2 * start * head_size + 4 * i
+            load_4(weights + 2 * start, 2 * padded)
+            load_6(v, 4 * head_size)
+            dot_halves_046()
+            load_7(v + 64, 4 * head_size)
+            dot_halves_147()
+        store_0(buffer + 1024, 64)
+        store_1(buffer + 2048, 64)
+        for row in range(n_rows):
+            inverse, to = floats(load_float(inverses + 4 * row)), out + row * out_stride + 4 * i
+            store_floats(to, mul(load_floats(buffer + 1024 + 64 * row), inverse))
+            store_floats(to + 64, mul(load_floats(buffer + 2048 + 64 * row), inverse))

@@ -1,0 +1,116 @@
+"""Reads tokens into slots of a key/value cache and gives the logits of the next ones: the plain PyTorch decoder.
+
+A slot holds one sequence. `read` is all there is: it appends tokens to some slots in one go, be it a prompt, one token
+of each of sixteen sequences, or a few guessed tokens to verify. Float32 on this decoder is the exact reference for
+`fourhorn.sampling.kernels`, which does the same in vector code.
+
+In: tokens per slot. Out: logits (rows, V) in float32. Cost: each new token is computed once; nothing is recomputed.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from fourhorn.model.cache import KVCache
+from fourhorn.model.transformer import GPT2
+
+
+class Decoder(Protocol):
+    """What the engine needs of a model on some device."""
+
+    n_ctx: int
+    n_vocab: int
+    n_slots: int
+    lengths: list[int]
+
+    def read(self, slots: Sequence[int], tokens: Sequence[Sequence[int]], *, every: bool = False) -> Tensor:
+        """Append `tokens[i]` to `slots[i]`; logits after each slot's last token, or after `every` token, in order."""
+        ...
+
+    def truncate(self, slot: int, length: int) -> None:
+        """Forget what follows the slot's first `length` tokens."""
+        ...
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Make the slot `target` begin with the first `length` tokens of `source`, and hold nothing else."""
+        ...
+
+
+def make_decoder(
+    model: GPT2, n_slots: int = 1, n_ctx: int | None = None, *, precision: str = "float32"
+) -> Decoder:
+    """The decoder for a precision: exact float32 in PyTorch; fewer bits in vector code on a CPU, else in PyTorch.
+
+    Where the kernels cannot run (another device, an odd shape), PyTorch computes with the same rounded weights.
+    """
+    from fourhorn.sampling.quantize import check_precision, round_trip
+
+    check_precision(precision)
+    if precision == "float32":
+        return TorchDecoder(model.eval(), n_slots, n_ctx)
+    from fourhorn.sampling.vector_decoder import VectorDecoder, why_not
+
+    if model.wte.weight.device.type == "cpu" and why_not(model.config) is None:
+        return VectorDecoder(model, n_slots, n_ctx, precision=precision)
+    return TorchDecoder(round_trip(model, precision).to(torch.bfloat16), n_slots, n_ctx)
+
+
+class SlotRows(KVCache):
+    """A view of neighbouring rows of a larger cache: a pass over it writes into the larger one."""
+
+    def __init__(self, cache: KVCache, first: int, last: int, lengths: Sequence[int]) -> None:
+        self.n_ctx = cache.n_ctx
+        self.k, self.v = cache.k[:, first : last + 1], cache.v[:, first : last + 1]
+        self.lengths = torch.tensor(lengths, device=cache.k.device)
+        self._positions, self._mask, self._span, self._start = torch.empty(0), None, 0, None
+
+
+class TorchDecoder:
+    """Any device, any dtype, plain PyTorch."""
+
+    def __init__(self, model: GPT2, n_slots: int = 1, n_ctx: int | None = None) -> None:
+        self.model = model
+        self.cache = KVCache(model.config, n_slots, n_ctx, model.wte.weight.dtype, model.wte.weight.device)
+        self.n_ctx, self.n_vocab, self.n_slots = self.cache.n_ctx, model.config.n_vocab, n_slots
+        self.lengths = [0] * n_slots
+
+    @torch.inference_mode()
+    def read(self, slots: Sequence[int], tokens: Sequence[Sequence[int]], *, every: bool = False) -> Tensor:
+        """See `Decoder`. One new token for each of several slots is one pass; anything longer is a pass per slot."""
+        if len(slots) > 1 and all(len(new) == 1 for new in tokens):  # as_steps changes nothing here
+            return self._read_one_each(slots, [new[0] for new in tokens])
+        rows = [self._read_one_slot(slot, new, every) for slot, new in zip(slots, tokens, strict=True)]
+        return torch.cat(rows) if len(rows) > 1 else rows[0]
+
+    def truncate(self, slot: int, length: int) -> None:
+        """See `Decoder`."""
+        self.lengths[slot] = min(length, self.lengths[slot])
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """See `Decoder`."""
+        for buffer in (self.cache.k, self.cache.v):
+            buffer[:, target, :, :length] = buffer[:, source, :, :length]
+        self.lengths[target] = length
+
+    def _read_one_slot(self, slot: int, tokens: Sequence[int], every: bool) -> Tensor:
+        rows = SlotRows(self.cache, slot, slot, [self.lengths[slot]])
+        hidden = self.model.hidden(torch.tensor([tokens], device=rows.lengths.device), rows)[0]
+        self.lengths[slot] += len(tokens)
+        return self.model.head(hidden if every else hidden[-1:]).float()
+
+    def _read_one_each(self, slots: Sequence[int], tokens: Sequence[int]) -> Tensor:
+        """One pass over all rows from the first slot to the last; idle ones in between read a token of no effect."""
+        first, last = min(slots), max(slots)
+        new = dict(zip(slots, tokens, strict=True))
+        for slot in range(first, last + 1):
+            if slot not in new:  # what an idle row writes is overwritten by its next token
+                self.truncate(slot, self.n_ctx - 1)
+        rows = SlotRows(self.cache, first, last, self.lengths[first : last + 1])
+        inputs = torch.tensor([[new.get(slot, 0)] for slot in range(first, last + 1)])
+        hidden = self.model.hidden(inputs.to(rows.lengths.device), rows)[:, 0]
+        for slot in slots:
+            self.lengths[slot] += 1
+        order = torch.tensor([slot - first for slot in slots], device=hidden.device)
+        return self.model.head(hidden[order]).float()

@@ -1,0 +1,115 @@
+"""What happens to one row alone: its embedding, layer normalization, GELU, and rounding for the next product.
+
+§2.3. A row is a float32 vector of n values, n a multiple of 64. For a product with byte weights it becomes signed bytes
+with one scale per 64 values; for bfloat16 weights, bfloat16. In and out: addresses.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from fourhorn.sampling.quantize import HALVES
+from fourhorn.sampling.vectors import (
+    absolute,
+    add,
+    add_ints,
+    div,
+    exp,
+    floats,
+    fma,
+    load_byte,
+    load_floats,
+    load_half,
+    max_lanes,
+    maximum,
+    mul,
+    round_to_ints,
+    store_bytes,
+    store_float,
+    store_floats,
+    store_halves,
+    sub,
+    sum_int_lanes,
+    sum_lanes,
+    widen_half,
+)
+
+FAST: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+
+
+@njit(**FAST)
+def normalize(x: Any, weight: Any, bias: Any, out: Any, n: Any) -> None:
+    """Layer normalization, ε = 1e-5."""
+    total = floats(0.0)
+    for i in range(0, 4 * n, 64):
+        total = add(total, load_floats(x + i))
+    mean = floats(sum_lanes(total) / np.float32(n))
+    total = floats(0.0)
+    for i in range(0, 4 * n, 64):
+        centered = sub(load_floats(x + i), mean)
+        total = fma(centered, centered, total)
+    variance = sum_lanes(total) / np.float32(n)
+    scale = floats(np.float32(1.0) / np.sqrt(variance + np.float32(1e-5)))
+    for i in range(0, 4 * n, 64):
+        centered = mul(sub(load_floats(x + i), mean), scale)
+        store_floats(out + i, fma(centered, load_floats(weight + i), load_floats(bias + i)))
+
+
+@njit(**FAST)
+def gelu(x: Any) -> Any:
+    """x · (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2, written with e^2u since tanh u = (e^2u - 1) / (e^2u + 1)."""
+    cubed = mul(mul(x, x), x)
+    u = mul(floats(1.5957691216057308), fma(cubed, floats(0.044715), x))
+    u = sub(floats(0.0), maximum(sub(floats(0.0), u), floats(-80.0)))
+    e = exp(u)
+    return mul(x, div(e, add(e, floats(1.0))))
+
+
+@njit(**FAST)
+def halve(x: Any, out: Any, n: Any) -> None:
+    """A row as bfloat16."""
+    for i in range(0, n, 16):
+        store_halves(out + 2 * i, load_floats(x + 4 * i))
+
+
+@njit(**FAST)
+def quantize_row(x: Any, n: Any, codes: Any, scales: Any, sums: Any) -> None:
+    """A row as signed bytes; per 64 values their scale, and their sum (for the weights' offsets)."""
+    for group in range(n // 64):
+        at = x + 256 * group
+        a, b = load_floats(at), load_floats(at + 64)
+        c, d = load_floats(at + 128), load_floats(at + 192)
+        largest = max_lanes(maximum(maximum(absolute(a), absolute(b)), maximum(absolute(c), absolute(d))))
+        inverse = floats(np.float32(127.0) / largest if largest > 0 else np.float32(0.0))
+        a, b = round_to_ints(mul(a, inverse)), round_to_ints(mul(b, inverse))
+        c, d = round_to_ints(mul(c, inverse)), round_to_ints(mul(d, inverse))
+        to = codes + 64 * group
+        store_bytes(to, a)
+        store_bytes(to + 16, b)
+        store_bytes(to + 32, c)
+        store_bytes(to + 48, d)
+        scale = largest / np.float32(127.0)
+        total = sum_int_lanes(add_ints(add_ints(a, b), add_ints(c, d)))
+        store_float(scales + 4 * group, scale)
+        store_float(sums + 4 * group, scale * np.float32(total))
+
+
+@njit(**FAST)
+def embed(
+    kind: Any, codes: Any, scales: Any, positions: Any, token: Any, position: Any, out: Any, n: Any
+) -> None:
+    """wte[token] + wpe[position], wte read from the packed head."""
+    block, lane = token // 16, token % 16
+    for k in range(n):
+        if kind == HALVES:
+            value = widen_half(load_half(codes + block * n * 32 + (k // 2) * 64 + lane * 4 + (k % 2) * 2))
+        else:
+            code = load_byte(codes + block * n * 16 + (k // 4) * 64 + lane * 4 + k % 4)
+            at = scales + (block * (n // 64) + k // 64) * 64 + lane * 2
+            value = np.float32(code) * widen_half(load_half(at)) + widen_half(load_half(at + 32))
+        store_float(out + 4 * k, value)
+    for i in range(0, 4 * n, 64):
+        store_floats(out + i, add(load_floats(out + i), load_floats(positions + 4 * position * n + i)))

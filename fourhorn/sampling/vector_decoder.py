@@ -1,0 +1,263 @@
+"""The fast CPU decoder: packed weights, a bfloat16 cache, and a team of threads that run the kernels.
+
+It does what `TorchDecoder` does and takes its place in the engine. Prompts are read in passes of up to 512 rows; the
+new tokens of all running sequences are one pass. Memory is the packed weights, the cache (pages are taken as they are
+filled) and about 20 MB of buffers. The model it was made from is not kept.
+
+In: a model with n_embd a multiple of 64 and heads a multiple of 16 wide. Out: logits (rows, V) in float32; those of a
+small pass are overwritten by the next. Raises `UserError` for other shapes.
+"""
+
+import contextlib
+import mmap
+import os
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fourhorn.errors import UserError
+from fourhorn.model.config import GPT2Config
+from fourhorn.model.transformer import GPT2
+from fourhorn.sampling import kernels
+from fourhorn.sampling.kernels import Buffers, Pass, Shape
+from fourhorn.sampling.quantize import HALVES, KINDS, Packed, head_precision, pack
+from fourhorn.sampling.vectors import HAS_TILES, TILE_SHAPES
+
+MAX_ROWS = 512  # tokens read in one pass
+HUGE_PAGE = 1 << 21
+FEW_LOGITS = 64  # rows of logits kept ready
+Array = np.ndarray[Any, Any]
+
+
+def why_not(config: GPT2Config) -> str | None:
+    """Why the kernels cannot run a model of this shape, or None."""
+    if config.n_embd % 64:
+        return f"n_embd {config.n_embd} is not a multiple of 64"
+    if config.head_size % 16:
+        return f"head size {config.head_size} is not a multiple of 16"
+    return None
+
+
+def huge(n_bytes: int) -> Array:
+    """Zeroed memory in huge pages where the system has them: fewer address look-ups for the same bytes."""
+    memory = mmap.mmap(-1, -(-n_bytes // HUGE_PAGE) * HUGE_PAGE + HUGE_PAGE)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    array = np.frombuffer(memory, np.uint8)
+    start = -array.ctypes.data % HUGE_PAGE
+    return array[start : start + n_bytes]
+
+
+class Team:
+    """Threads that run one function together: the caller is thread 0."""
+
+    def __init__(self, n_threads: int) -> None:
+        self.n_threads = n_threads
+        self._calls: queue.SimpleQueue[Callable[[int], None] | None] = queue.SimpleQueue()
+        for thread in range(1, n_threads):
+            threading.Thread(target=self._serve, args=(thread,), daemon=True, name="fourhorn-kernel").start()
+
+    def _serve(self, thread: int) -> None:
+        while (call := self._calls.get()) is not None:
+            call(thread)
+
+    def run(self, call: Callable[[int], None]) -> None:
+        """Run `call(thread)` on all; returns when the caller's own call does."""
+        for _ in range(1, self.n_threads):
+            self._calls.put(call)
+        call(0)
+
+    def __del__(self) -> None:
+        for _ in range(1, self.n_threads):
+            self._calls.put(None)
+
+
+class VectorDecoder:
+    """See `Decoder`; `precision` is bfloat16, int8 or int4."""
+
+    def __init__(
+        self,
+        model: GPT2,
+        n_slots: int = 1,
+        n_ctx: int | None = None,
+        *,
+        precision: str = "bfloat16",
+        n_threads: int | None = None,
+    ) -> None:
+        config = model.config
+        reason = why_not(config)
+        if reason is not None:
+            raise UserError(f"The fast CPU kernels cannot run this model: {reason}. Use precision float32.")
+        self.n_ctx = min(n_ctx or config.n_ctx, config.n_ctx)
+        self.n_vocab, self.n_slots, self.lengths = config.n_vocab, n_slots, [0] * n_slots
+        self._kept: list[Array] = []  # what the addresses below point at
+        kind, head_kind = KINDS[precision], KINDS[head_precision(precision)]
+        padded = -(-self.n_ctx // 64) * 64
+        n_threads = n_threads or min(torch.get_num_threads(), os.cpu_count() or 1)
+        self._shape = Shape(
+            config.n_layer, config.n_head, config.n_embd, config.head_size, -(-config.n_vocab // 32) * 32, padded,
+            n_slots, kind, head_kind, n_threads,
+        )  # fmt: skip
+        cache = (config.n_layer, n_slots, config.n_head, padded * config.head_size)
+        self._keys, self._values = np.zeros(cache, np.uint16), np.zeros(cache, np.uint16)
+        self._few = np.zeros((FEW_LOGITS, self._shape.n_outputs), np.float32)
+        self._table, head, head_scales = self._pack(model, precision)
+        self._buffers = self._make_buffers(model, head, head_scales)
+        self._team = Team(n_threads)
+
+    # ------------------------------------------------------------------------------------------------- Decoder
+
+    def read(
+        self,
+        slots: Sequence[int],
+        tokens: Sequence[Sequence[int]],
+        *,
+        every: bool = False,
+        as_steps: bool | None = None,
+    ) -> Tensor:
+        """See `Decoder`. Guesses to be verified are read `as_steps`, with the arithmetic of single new tokens."""
+        if as_steps is None:
+            as_steps = all(len(new) == 1 for new in tokens)
+        rows = self._rows(slots, tokens, every)
+        parts, n = [], rows.shape[1]
+        for first in range(0, n, MAX_ROWS):
+            part = np.ascontiguousarray(rows[:, first : first + MAX_ROWS])
+            parts.append(self._pass(part, as_steps, every))
+        for slot, new in zip(slots, tokens, strict=True):
+            self.lengths[slot] += len(new)
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def truncate(self, slot: int, length: int) -> None:
+        """See `Decoder`."""
+        self.lengths[slot] = min(length, self.lengths[slot])
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """See `Decoder`."""
+        n = -(-length // 64) * 64 * self._shape.head_size  # whole blocks of keys
+        for buffer in (self._keys, self._values):
+            buffer[:, target, :, :n] = buffer[:, source, :, :n]
+        self.lengths[target] = length
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of weights, buffers and the whole cache."""
+        return sum(array.nbytes for array in (*self._kept, self._keys, self._values, self._few))
+
+    # ------------------------------------------------------------------------------------------------- one pass
+
+    def _rows(self, slots: Sequence[int], tokens: Sequence[Sequence[int]], every: bool) -> Array:
+        """Token, slot, position and whether logits are wanted of each new token: (4, n)."""
+        columns = []
+        for slot, new in zip(slots, tokens, strict=True):
+            start, n = self.lengths[slot], len(new)
+            if start + n > self.n_ctx:
+                raise ValueError(f"{start} cached + {n} new tokens exceed the cache's {self.n_ctx}")
+            part = np.empty((4, n), np.int64)
+            part[0], part[1], part[2], part[3] = new, slot, range(start, start + n), every
+            part[3, -1] = 1
+            columns.append(part)
+        return np.concatenate(columns, axis=1) if len(columns) > 1 else columns[0]
+
+    def _pass(self, rows: Array, as_steps: bool, every: bool) -> Tensor:
+        wanted = np.flatnonzero(rows[3])
+        n_rows, n_logits, shape = rows.shape[1], len(wanted), self._shape
+        job = np.zeros((7, n_rows), np.int64)
+        job[:3], job[3, :n_logits], job[4] = rows[:3], wanted, range(n_rows)
+        n_spans = 0
+        if HAS_TILES and not as_steps and shape.head_size % 32 == 0:
+            borders = np.flatnonzero(np.diff(rows[1], prepend=-1))  # where another slot begins
+            firsts = [r for a, b in pairwise([*borders, n_rows]) for r in range(a, b, 16)]
+            lasts = [min(r + 16, b) for a, b in pairwise([*borders, n_rows]) for r in range(a, b, 16)]
+            n_spans = len(firsts)
+            job[5, :n_spans], job[6, :n_spans] = firsts, np.subtract(lasts, firsts)
+        logits = self._few[:n_logits]
+        if n_logits > FEW_LOGITS:
+            logits = np.empty((n_logits, shape.n_outputs), np.float32)
+        phases = kernels.PHASES_PER_LAYER * shape.n_layer + kernels.PHASES_AROUND
+        counters = np.zeros(phases * kernels.PHASE_BYTES + 64, np.uint8)
+        by_steps = as_steps and shape.kind != HALVES
+        this = Pass(
+            n_rows,
+            n_logits,
+            n_spans,
+            by_steps,
+            as_steps or not every,
+            logits.ctypes.data,
+            -(-counters.ctypes.data // 64) * 64,
+        )
+
+        def call(thread: int, _keep: Array = counters) -> None:
+            kernels.forward(shape, self._table, self._buffers, this, job, thread)
+
+        self._team.run(call)
+        return torch.from_numpy(logits[:, : self.n_vocab])
+
+    # -------------------------------------------------------------------------------------------------- making
+
+    def _keep(self, array: Array) -> int:
+        self._kept.append(array)
+        return array.ctypes.data
+
+    def _floats(self, weight: Tensor) -> int:
+        return self._keep(np.ascontiguousarray(weight.detach().float().cpu().numpy()).copy())
+
+    def _pack(self, model: GPT2, precision: str) -> tuple[Array, int, int]:
+        """Addresses of each layer's weights (n_layer, N_COLUMNS), of the head's codes and of its scales."""
+        table = np.zeros((model.config.n_layer, kernels.N_COLUMNS), np.int64)
+        head = pack(model.wte.weight.detach().cpu(), head_precision(precision))
+        packed: list[tuple[int, int, Packed]] = []
+        for row, layer in enumerate(model.h):
+            block: Any = layer
+            for column, norm in ((kernels.LN_1, block.ln_1), (kernels.LN_2, block.ln_2)):
+                table[row, column : column + 2] = self._floats(norm.weight), self._floats(norm.bias)
+            for column, linear in (
+                (kernels.C_ATTN, block.attn.c_attn),
+                (kernels.C_PROJ, block.attn.c_proj),
+                (kernels.C_FC, block.mlp.c_fc),
+                (kernels.MLP_PROJ, block.mlp.c_proj),
+            ):
+                packed.append((row, column, pack(linear.weight.detach().cpu(), precision)))
+                table[row, column + 2] = self._floats(linear.bias)
+        everything = huge(sum(part.n_bytes for _, _, part in packed) + head.n_bytes)
+        self._kept.append(everything)
+        end = 0
+        for row, column, part in [*packed, (-1, -1, head)]:
+            addresses = []
+            for array in (part.codes, part.scales):
+                everything[end : end + array.nbytes] = array.reshape(-1).view(np.uint8)
+                addresses.append(everything.ctypes.data + end)
+                end += array.nbytes
+            if row >= 0:
+                table[row, column : column + 2] = addresses
+        return table, addresses[0], addresses[1]
+
+    def _make_buffers(self, model: GPT2, head: int, head_scales: int) -> Buffers:
+        C, shape = model.config.n_embd, self._shape
+        rows = MAX_ROWS + 32  # tiles read whole blocks of rows
+        scratch_bytes = 8192 + 64 * 4 * C + 96 * (shape.n_ctx + 64)
+        tiles = np.frombuffer(TILE_SHAPES, np.uint8).copy()
+        return Buffers(
+            positions=self._floats(model.wpe.weight),
+            ln_f=self._floats(model.ln_f.weight),
+            ln_f_bias=self._floats(model.ln_f.bias),
+            head=head,
+            head_scales=head_scales,
+            keys=self._keys.ctypes.data,
+            values=self._values.ctypes.data,
+            x=self._keep(np.zeros((rows, C), np.float32)),
+            wide=self._keep(np.zeros((rows, 4 * C), np.float32)),
+            mixed=self._keep(np.zeros((rows, C), np.float32)),
+            rounded=self._keep(np.zeros((rows, 4 * C), np.uint16)),
+            row_scales=self._keep(np.zeros((rows, 4 * C // 64), np.float32)),
+            row_sums=self._keep(np.zeros((rows, 4 * C // 64), np.float32)),
+            scratch=self._keep(np.zeros(shape.n_threads * scratch_bytes, np.uint8)),
+            scratch_bytes=scratch_bytes,
+            tile_shapes=self._keep(tiles),
+        )
