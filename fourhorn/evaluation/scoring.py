@@ -1,0 +1,327 @@
+"""Log-likelihoods of many requests under one model, each token read once and logits made only where needed.
+
+§3 of the paper turns every task but the generated ones into log-probabilities of a continuation after a context.
+Three shapes of work: `loglikelihoods` (independent requests, sorted by length), `choices` (many continuations of
+one context, which is read once and whose keys and values every continuation shares) and `rolling` windows over a
+text.
+
+Tokens are lists of ids, log-likelihoods are sums in nats, float64. Results do not depend on the batch size or the
+order of requests beyond float rounding. A context too long for the model loses its oldest tokens; the loss is
+counted in `Score.n_dropped`. Raises `ValueError` for an empty continuation or one longer than the model's context.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from fourhorn.model.cache import KVCache
+from fourhorn.model.transformer import GPT2
+
+# One block of logits stays near the processor's cache: the head and its log-sum-exp are then bound by arithmetic.
+LOGIT_BLOCK_BYTES = 24 << 20
+CACHE_BYTES = 512 << 20
+
+
+class TokenizerLike(Protocol):
+    """What evaluation asks of a tokenizer."""
+
+    @property
+    def n_vocab(self) -> int: ...
+    @property
+    def eot(self) -> int: ...
+    def encode_ordinary(self, text: str) -> list[int]: ...
+    def decode(self, tokens: Sequence[int]) -> str: ...
+    def decode_bytes(self, tokens: Sequence[int]) -> bytes: ...
+
+
+class Request(NamedTuple):
+    """The question "how likely is `continuation` after `context`?"."""
+
+    context: Sequence[int]
+    continuation: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Score:
+    """The answer: one log-probability (nats) per token, and whether each token was the model's first choice."""
+
+    logprobs: tuple[float, ...]
+    greedy: tuple[bool, ...]
+    n_dropped: int = 0
+
+    @property
+    def loglikelihood(self) -> float:
+        """Log-probability of the whole continuation, nats."""
+        return sum(self.logprobs)
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether greedy decoding would produce exactly this continuation."""
+        return all(self.greedy)
+
+
+@dataclass
+class Scorer:
+    """A model with its tokenizer, ready to score; `counts` tells how many tokens were read and would be unshared."""
+
+    model: GPT2
+    tokenizer: Any
+    batch_size: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        config = self.model.config
+        self.model.eval()
+        if self.batch_size < 1:
+            self.batch_size = max(1, min(128, (1 << 27) // (config.n_embd * config.n_layer * config.n_ctx)))
+        self.n_ctx = config.n_ctx
+        weight = self.model.wte.weight
+        self.device, self.dtype = weight.device, weight.dtype
+        self.eot = self.tokenizer.eot
+        self._prefixes: dict[tuple[int, ...], KVCache] = {}
+
+    # ------------------------------------------------------------------------------------------ requests
+
+    @torch.inference_mode()
+    def loglikelihoods(self, requests: Sequence[Request]) -> list[Score]:
+        """Score independent requests, longest first, each row right-padded to the longest of its batch."""
+        fitted = [self.fit(request) for request in requests]
+        order = sorted(range(len(fitted)), key=lambda i: (-len(fitted[i][0]) - len(fitted[i][1]), i))
+        scores: list[Score | None] = [None] * len(fitted)
+        for start in range(0, len(order), self.batch_size):
+            batch = order[start : start + self.batch_size]
+            for i, score in zip(batch, self._score_batch([fitted[i] for i in batch]), strict=True):
+                scores[i] = score
+        return [score for score in scores if score is not None]
+
+    def fit(self, request: Request) -> tuple[list[int], list[int], int]:
+        """The request with an `<|endoftext|>` for an empty context and the oldest context tokens dropped if needed."""
+        context, continuation = list(request.context) or [self.eot], list(request.continuation)
+        if not continuation:
+            raise ValueError("an empty continuation has no log-likelihood")
+        if len(continuation) > self.n_ctx:
+            raise ValueError(
+                f"a continuation of {len(continuation)} tokens exceeds the context of {self.n_ctx}"
+            )
+        n_dropped = max(0, len(context) + len(continuation) - 1 - self.n_ctx)
+        return context[n_dropped:], continuation, n_dropped
+
+    def _score_batch(self, batch: list[tuple[list[int], list[int], int]]) -> Iterator[Score]:
+        inputs = [context + continuation[:-1] for context, continuation, _ in batch]
+        hidden = self.model.hidden(self.pad(inputs))  # (B, T, C)
+        self.counts["forward_tokens"] += sum(map(len, inputs))
+        self.counts["unshared_tokens"] += sum(map(len, inputs))
+        rows = [
+            hidden[row, len(context) - 1 : len(tokens)]
+            for row, ((context, _, _), tokens) in enumerate(zip(batch, inputs))
+        ]
+        logprobs, greedy = self.logprobs(torch.cat(rows), [token for _, cont, _ in batch for token in cont])
+        start = 0
+        for _, continuation, n_dropped in batch:
+            stop = start + len(continuation)
+            yield Score(tuple(logprobs[start:stop]), tuple(greedy[start:stop]), n_dropped)
+            start = stop
+
+    def logprobs(self, hidden: Tensor, targets: Sequence[int]) -> tuple[list[float], list[bool]]:
+        """Log-probability of each target after its state, (N, C) and (N,), and whether no other token is likelier."""
+        wanted = torch.tensor(targets, device=self.device)
+        block = max(1, LOGIT_BLOCK_BYTES // (4 * self.model.config.n_vocab))
+        logprobs, greedy = [], []
+        for start in range(0, len(targets), block):
+            logits = self.model.head(hidden[start : start + block]).float()  # (N, V)
+            chosen = logits.gather(1, wanted[start : start + block, None])[:, 0]
+            highest = logits.amax(1)
+            total = logits.sub_(highest[:, None]).exp_().sum(1)
+            logprobs.append((chosen - highest).double() - total.double().log())
+            greedy.append(chosen >= highest)
+        return torch.cat(logprobs).tolist(), torch.cat(greedy).tolist()
+
+    def pad(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Token rows as one tensor (B, T), right-padded with `<|endoftext|>`."""
+        longest = max(map(len, rows))
+        return torch.tensor([[*row, *[self.eot] * (longest - len(row))] for row in rows], device=self.device)
+
+    # ------------------------------------------------------------------------------------------- choices
+
+    @torch.inference_mode()
+    def choices(self, groups: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]) -> list[list[Score]]:
+        """Score every continuation of every group (context, continuations); each context is read once."""
+        fitted = [self._fit_group(context, continuations) for context, continuations in groups]
+        order = sorted(range(len(fitted)), key=lambda i: (-len(fitted[i][0]), i))
+        n_choices = max((len(continuations) for _, continuations, _ in fitted), default=1)
+        n_groups = max(1, self.batch_size // n_choices)
+        scores: list[list[Score]] = [[] for _ in fitted]
+        for start in range(0, len(order), n_groups):
+            batch = order[start : start + n_groups]
+            for part in self._fitting_together([fitted[i] for i in batch], batch):
+                for i, found in zip(part, self._score_groups([fitted[i] for i in part]), strict=True):
+                    scores[i] = found
+        return scores
+
+    def _fit_group(
+        self, context: Sequence[int], continuations: Sequence[Sequence[int]]
+    ) -> tuple[list[int], list[list[int]], int]:
+        longest = max(continuations, key=len)
+        fitted, _, n_dropped = self.fit(Request(context, longest))
+        if not min(map(len, continuations)):
+            raise ValueError("an empty continuation has no log-likelihood")
+        return fitted, [list(continuation) for continuation in continuations], n_dropped
+
+    def _fitting_together(
+        self, groups: list[tuple[list[int], list[list[int]], int]], batch: list[int]
+    ) -> list[list[int]]:
+        """The batch whole, or one by one when padding to its longest parts would outgrow the context."""
+        longest = max(len(context) for context, _, _ in groups)
+        suffix = max(
+            len(continuation) - 1 for _, continuations, _ in groups for continuation in continuations
+        )
+        return [batch] if longest + suffix <= self.n_ctx else [[i] for i in batch]
+
+    def _score_groups(self, groups: list[tuple[list[int], list[list[int]], int]]) -> list[list[Score]]:
+        contexts = [context for context, _, _ in groups]
+        rows = [(group, continuation) for group, (_, all_, _) in enumerate(groups) for continuation in all_]
+        suffix = max(len(continuation) - 1 for _, continuation in rows)
+        cache = self.cache(len(groups), max(map(len, contexts)) + suffix)
+        last = self.prefill(cache, contexts)  # (B, C)
+        scores: list[list[Score]] = [[] for _ in groups]
+        for (group, _), score in zip(rows, self.after(cache, last, rows), strict=True):
+            scores[group].append(Score(score.logprobs, score.greedy, groups[group][2]))
+        self.counts["unshared_tokens"] += sum(
+            len(contexts[g]) + len(continuation) - 1 for g, continuation in rows
+        )
+        return scores
+
+    def after(self, cache: KVCache, last: Tensor, rows: Sequence[tuple[int, Sequence[int]]]) -> list[Score]:
+        """Score continuations of rows already read: each is (row of the cache, tokens); the cache stays as it is."""
+        first = self.logprobs(
+            last[torch.tensor([g for g, _ in rows], device=self.device)], [c[0] for _, c in rows]
+        )
+        logprobs, greedy = [[value] for value in first[0]], [[flag] for flag in first[1]]
+        longer = [i for i, (_, continuation) in enumerate(rows) if len(continuation) > 1]
+        row_bytes = cache.k[:, 0].numel() * cache.k.element_size() * 2
+        step = max(1, CACHE_BYTES // row_bytes)
+        for start in range(0, len(longer), step):
+            part = longer[start : start + step]
+            shared = cache.select(torch.tensor([rows[i][0] for i in part], device=self.device))
+            inputs = [rows[i][1][:-1] for i in part]
+            hidden = self.model.hidden(self.pad(inputs), shared)  # (B, T, C)
+            states = torch.cat([hidden[row, : len(tokens)] for row, tokens in enumerate(inputs)])
+            values, flags = self.logprobs(states, [token for i in part for token in rows[i][1][1:]])
+            self.counts["forward_tokens"] += len(values)
+            for i in part:
+                n = len(rows[i][1]) - 1
+                logprobs[i] += values[:n]
+                greedy[i] += flags[:n]
+                values, flags = values[n:], flags[n:]
+        return [Score(tuple(p), tuple(g)) for p, g in zip(logprobs, greedy, strict=True)]
+
+    # ------------------------------------------------------------------------------------------- caches
+
+    def cache(self, n_rows: int, n_ctx: int) -> KVCache:
+        """An empty cache of `n_rows` rows of up to `n_ctx` tokens in the model's type."""
+        return KVCache(self.model.config, n_rows, n_ctx, dtype=self.dtype, device=self.device)
+
+    def prefill(self, cache: KVCache, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Read right-padded rows into an empty cache; the state after the last true token of each, (B, C)."""
+        hidden = self.model.hidden(self.pad(rows), cache)  # (B, T, C)
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        cache.lengths[:] = lengths
+        self.counts["forward_tokens"] += sum(map(len, rows))
+        return hidden[torch.arange(len(rows), device=self.device), lengths - 1]
+
+    @torch.inference_mode()
+    def prefix(self, tokens: Sequence[int], n_rows: int, n_ctx: int) -> KVCache:
+        """A cache of `n_rows` rows that have all read `tokens`, which are read once and kept for the next call."""
+        cache, key = self.cache(n_rows, n_ctx), tuple(tokens)
+        if not key:
+            return cache
+        if key not in self._prefixes:
+            kept = self.cache(1, len(key))
+            self.model.hidden(torch.tensor([key], device=self.device), kept)
+            self.counts["forward_tokens"] += len(key)
+            self._prefixes = {key: kept}  # one task's seed at a time
+        kept = self._prefixes[key]
+        cache.k[:, :, :, : len(key)] = kept.k
+        cache.v[:, :, :, : len(key)] = kept.v
+        cache.lengths[:] = len(key)
+        return cache
+
+    # -------------------------------------------------------------------------------------- vocabulary
+
+    @cached_property
+    def token_bytes(self) -> list[bytes]:
+        """The bytes of every token of the vocabulary; empty for ids the tokenizer does not know."""
+        known = min(self.tokenizer.n_vocab, self.model.config.n_vocab)
+        return [
+            self.tokenizer.decode_bytes([i]) if i < known else b"" for i in range(self.model.config.n_vocab)
+        ]
+
+    @cached_property
+    def newline_tokens(self) -> frozenset[int]:
+        """Tokens that end a line: every one that holds a newline, and `<|endoftext|>`."""
+        return frozenset({i for i, piece in enumerate(self.token_bytes) if b"\n" in piece} | {self.eot})
+
+    @cached_property
+    def continues_word(self) -> Tensor:
+        """(V,) bool: tokens that go on inside a word: first a letter, digit, apostrophe, hyphen or part of one."""
+        flags = [_in_word(piece) and i != self.eot for i, piece in enumerate(self.token_bytes)]
+        return torch.tensor(flags, device=self.device)
+
+    @cached_property
+    def begins_word(self) -> Tensor:
+        """(V,) bool: tokens that begin a word after a space."""
+        flags = [piece[:1] == b" " and _in_word(piece[1:]) for piece in self.token_bytes]
+        return torch.tensor(flags, device=self.device)
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of the model's shape and weights: results of other weights are never taken for this one's."""
+        found = hashlib.sha256(repr(sorted(self.model.config.to_dict().items())).encode())
+        for name, weight in sorted(self.model.state_dict().items()):
+            data = weight.detach().cpu().contiguous().view(torch.uint8).reshape(-1)
+            found.update(name.encode() + hashlib.blake2b(memoryview(data.numpy())).digest())
+        return found.hexdigest()
+
+
+def _in_word(piece: bytes) -> bool:
+    return bool(piece) and (piece[:1].isalnum() or piece[0] >= 0x80 or piece[:1] in (b"'", b"-"))
+
+
+class Window(NamedTuple):
+    """One forward pass over a text: read tokens[start:stop-1], score tokens[first:stop]."""
+
+    start: int
+    first: int
+    stop: int
+
+
+def windows(n_tokens: int, n_ctx: int, stride: int) -> list[Window]:
+    """Cover a text so that every token is scored once, each pass moving on by `stride` tokens.
+
+    stride = n_ctx is the cheapest: disjoint windows, each token's context between 1 and n_ctx tokens. A smaller
+    stride gives every token of later windows at least n_ctx − stride tokens of context and costs n_ctx / stride times
+    as much. The first window starts after `<|endoftext|>` (start −1).
+    """
+    if not 1 <= stride <= n_ctx:
+        raise ValueError(f"stride {stride} must lie between 1 and the context length {n_ctx}")
+    found = []
+    first = 0
+    while first < n_tokens:
+        stop = min(n_tokens, n_ctx if first == 0 else first + stride)
+        found.append(Window(max(-1, stop - 1 - n_ctx), first, stop))
+        first = stop
+    return found
+
+
+def window_request(tokens: Sequence[int], window: Window, eot: int) -> Request:
+    """The request that scores one window of a text."""
+    context = [eot] if window.start < 0 else []
+    return Request(
+        [*context, *tokens[max(0, window.start) : window.first]], tokens[window.first : window.stop]
+    )
