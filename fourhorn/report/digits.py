@@ -1,0 +1,78 @@
+"""Numbers as a reader wants them: digits that mean something, thousands apart, units in words.
+
+In: plain numbers. Out: short text; "–" stands for what is absent. Sources: none, house style.
+"""
+
+from fourhorn.report.results import Value
+
+ABSENT = "–"
+
+
+def count(value: float | None) -> str:
+    """`12,345`."""
+    return ABSENT if value is None else f"{value:,.0f}"
+
+
+def short(value: float | None) -> str:
+    """`3.4M`, `124M`, `1.56B`: three digits and a magnitude."""
+    if value is None:
+        return ABSENT
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def decimal(value: float | None) -> str:
+    """Two digits after the point below a thousand, none above, powers of ten far beyond."""
+    if value is None:
+        return ABSENT
+    if abs(value) >= 1e6:
+        return f"{value:.2e}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}"
+
+
+def interval(value: Value | None) -> str:
+    """`11.80 to 12.92`, or nothing."""
+    if value is None or value.low is None or value.high is None:
+        return ""
+    return f"{decimal(value.low)} to {decimal(value.high)}"
+
+
+def percent(share: float | None) -> str:
+    """A share in [0, 1] as `12.3 %`."""
+    return ABSENT if share is None else f"{100 * share:.3g} %" if share < 0.1 else f"{100 * share:.1f} %"
+
+
+def n_bytes(value: float | None) -> str:
+    """`8.2 MB`."""
+    if value is None:
+        return ABSENT
+    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.0f} bytes"
+
+
+def seconds(value: float | None) -> str:
+    """`42 s`, `3.5 min`, `2.1 h`."""
+    if value is None:
+        return ABSENT
+    if value < 90:
+        return f"{value:.3g} s"
+    return f"{value / 60:.3g} min" if value < 5400 else f"{value / 3600:.3g} h"
+
+
+def rate(value: float | None) -> str:
+    """A learning rate as `6.3e-4`."""
+    if value is None:
+        return ABSENT
+    mantissa, _, exponent = f"{value:.2e}".partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def flops(value: float | None) -> str:
+    """`1.2e15`."""
+    return ABSENT if value is None else f"{value:.2e}".replace("e+", "e")

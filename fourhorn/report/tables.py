@@ -1,0 +1,351 @@
+"""Tables 1 to 6 of the paper, its column beside the run's own.
+
+In: the workspaces, one or several side by side. Out: `blocks.Table`s. A number that was not measured is an empty
+cell, never a guess; each measured one carries its interval, and beneath the table stand protocol, n and scale.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fourhorn.report import digits
+from fourhorn.report.blocks import Cell, Column, Table
+from fourhorn.report.paper import n_params, paper, sizes
+from fourhorn.report.results import Value, Workspace, clean, number
+
+NONE = Cell(digits.ABSENT, "none", numeric=True)
+MAX_PROTOCOL_CHARACTERS = 600
+
+
+def ours(works: Sequence[Workspace], work: Workspace) -> str:
+    """What the columns of a workspace are headed with."""
+    name = "ours" if len(works) == 1 else f"ours: {work.label}"
+    return f"{name}, pocket scale" if work.is_pocket else name
+
+
+def measured(value: Value | None) -> Cell:
+    """A measured value with its interval."""
+    if value is None:
+        return NONE
+    return Cell(digits.decimal(value.value), "ours", digits.interval(value), numeric=True)
+
+
+def printed(value: float | None) -> Cell:
+    """A number of the paper, with the digits it is printed with."""
+    if value is None:
+        return NONE
+    text = f"{value:,}" if isinstance(value, int) else f"{value:.2f}"
+    return Cell(text if float(text.replace(",", "")) == value else f"{value:g}", "paper", numeric=True)
+
+
+def largest(work: Workspace) -> str | None:
+    """The largest evaluated model."""
+    return work.names[-1] if work.names else None
+
+
+def table_1(works: Sequence[Workspace]) -> Table:
+    """Demonstrations of translation found in the training text."""
+    rows = []
+    for work in works:
+        for row in work.demonstrations[:5]:
+            rows.append(
+                [Cell(clean(row.get("text", ""))[:600], "ours"), Cell(clean(row.get("url") or ""), "ours")]
+            )
+    if not rows:
+        rows = [[Cell("None was looked for in this run, or none was found.", "none"), NONE]]
+    notes = [
+        f"The paper prints {paper()['table_1']['n_examples']} excerpts from WebText: texts, not numbers, and not "
+        "repeated here."
+    ]
+    columns = [Column("found in our training text", kind="ours"), Column("where", kind="ours")]
+    return Table("Table 1", paper()["table_1"]["caption"], columns, rows, notes, id="table-1")
+
+
+def table_2(works: Sequence[Workspace]) -> Table:
+    """Model sizes."""
+    shape = ("n_layer", "n_embd", "n_head", "n_ctx", "n_vocab")
+    columns = [
+        Column("size", "paper", "paper"),
+        *(Column(t, "paper", "paper", True) for t in ("weights", "layers", "width")),
+    ]
+    for work in works:
+        group = ours(works, work)
+        columns += [Column("run", group, "ours")]
+        columns += [
+            Column(t, group, "ours", True)
+            for t in ("weights", "layers", "width", "heads", "context", "vocabulary")
+        ]
+    rows = []
+    for i in range(max([4, *(len(work.models) for work in works)])):
+        row = [Cell("", "none")] * 4
+        if i < len(sizes()):
+            size, printed_row = sizes()[i], paper()["table_2"]["rows"][i]
+            row = [
+                Cell(size, "paper", strong=True),
+                Cell(digits.short(n_params(size)), "paper", numeric=True),
+                printed(printed_row["n_layer"]),
+                printed(printed_row["n_embd"]),
+            ]
+        for work in works:
+            if i < len(work.models):
+                model = work.models[i]
+                cells = [digits.short(model.n_params), *(digits.count(model.shape(name)) for name in shape)]
+                row += [
+                    Cell(clean(model.name), "ours", strong=True),
+                    *(Cell(c, "ours", numeric=True) for c in cells),
+                ]
+            else:
+                row += [Cell("", "none")] * 7
+        rows.append(row)
+    notes = [
+        "The paper counts 117M … 1542M; its released weights hold 124M … 1558M, printed here under “weights”."
+    ]
+    return Table("Table 2", paper()["table_2"]["caption"], columns, rows, notes, id="table-2", wide=True)
+
+
+def table_3(works: Sequence[Workspace]) -> Table:
+    """Zero-shot language modeling and cloze tests."""
+    source = paper()["table_3"]
+    columns = [Column("test set"), Column("unit")]
+    columns += [Column(size, "paper", "paper", True) for size in ("SOTA", *sizes())]
+    for work in works:
+        names = work.names or [""]
+        columns += [Column(clean(name) or digits.ABSENT, ours(works, work), "ours", True) for name in names]
+    rows, asked = [], []
+    for column in source["columns"]:
+        arrow = "↓" if column["better"] == "lower" else "↑"
+        row = [Cell(column["label"], "head", strong=True), Cell(f"{column['unit']} {arrow}", "head")]
+        row += [printed(source["rows"][size][column["key"]]) for size in ("SOTA", *sizes())]
+        for work in works:
+            for name in work.names or [""]:
+                row.append(measured(work.value(name, column["task"], column["metric"], column["scale"])))
+        rows.append(row)
+        asked.append((column["label"], column["task"], column["metric"], column["scale"]))
+    notes = [
+        *source["notes"],
+        "↓ lower is better, ↑ higher is better. ACC in percent. SOTA: the best before the paper, as it prints it.",
+    ]
+    return Table(
+        "Table 3", source["caption"], columns, rows, notes, protocol(works, asked), id="table-3", wide=True
+    )
+
+
+def table_4(works: Sequence[Workspace]) -> Table:
+    """Summarization."""
+    source = paper()["table_4"]
+    columns = [Column("system"), *(Column(c, "paper", "paper", True) for c in source["columns"])]
+    for work in works:
+        model = f" ({clean(largest(work))})" if largest(work) else ""
+        columns += [Column(c, ours(works, work) + model, "ours", True) for c in source["columns"]]
+    rows = []
+    for system, values in source["rows"].items():
+        row = [Cell(system, "head", strong=system.startswith("GPT-2")), *(printed(v) for v in values)]
+        for work in works:
+            for metric in source["metrics"]:
+                prefix = source["prefixes"].get(system)
+                name = largest(work)
+                value = (
+                    work.value(name, "cnn_dailymail", prefix + metric)
+                    if name and prefix is not None
+                    else None
+                )
+                row.append(measured(value))
+        rows.append(row)
+    notes = [
+        *source["notes"],
+        "Bottom-Up Sum and Seq2Seq + Attn are trained systems of others; they are not run here.",
+    ]
+    asked = [("Summarization", "cnn_dailymail", "rouge_avg", 1)]
+    return Table(
+        "Table 4",
+        source["caption"],
+        columns,
+        rows,
+        notes,
+        protocol(works, asked, last=True),
+        id="table-4",
+        wide=True,
+    )
+
+
+def table_5(works: Sequence[Workspace]) -> Table:
+    """The most confident answers."""
+    source = paper()["table_5"]
+    columns = [Column("", numeric=True)]
+    columns += [Column(t, "paper", "paper", t == "p, %") for t in ("question", "answer", "right", "p, %")]
+    found = []
+    for work in works:
+        name = largest(work)
+        details = work.results.get(name or "", {}).get("natural_questions", {}).get("details")
+        listed = details.get("most_confident") if isinstance(details, dict) else None
+        found.append([row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else [])
+        group = ours(works, work) + (f" ({clean(name)})" if name else "")
+        columns += [Column(t, group, "ours", t == "p, %") for t in ("question", "answer", "right", "p, %")]
+    rows = []
+    for i, row in enumerate(source["rows"]):
+        cells = [Cell(str(i + 1), "head", numeric=True), *_answer(row, "paper", row["probability"])]
+        for listed in found:
+            if i < len(listed):
+                share = number(listed[i].get("probability"))
+                cells += _answer(listed[i], "ours", None if share is None else 100 * share)
+            else:
+                cells += [Cell("", "none")] * 4
+        rows.append(cells)
+    notes = [f"The paper marks {source['n_correct']} of its 30 answers right."]
+    asked = [
+        ("All questions", "natural_questions", "exact_match", 100),
+        ("Surest 1 %", "natural_questions", "exact_match_top_1_percent", 100),
+        ("Most frequent answer", "natural_questions", "baseline_exact_match", 100),
+    ]
+    return Table(
+        "Table 5",
+        source["caption"],
+        columns,
+        rows,
+        notes,
+        protocol(works, asked, last=True),
+        id="table-5",
+        wide=True,
+    )
+
+
+def _answer(row: dict[str, Any], kind: Any, share: float | None) -> list[Cell]:
+    mark = "✓" if row.get("correct") is True else "✗" if row.get("correct") is False else digits.ABSENT
+    texts = (clean(row.get("question", ""))[:300], clean(row.get("answer", ""))[:200], mark)
+    return [
+        *(Cell(t, kind) for t in texts),
+        Cell(digits.ABSENT if share is None else f"{share:.1f}", kind, numeric=True),
+    ]
+
+
+def table_6(works: Sequence[Workspace]) -> Table:
+    """8-gram overlap of test sets with training text."""
+    source = paper()["table_6"]
+    labels = dict(zip(source["tests"], source["labels"], strict=True))
+    columns = [
+        Column("test set"),
+        *(Column(t, "paper", "paper", True) for t in ("own train, %", "WebText train, %")),
+    ]
+    for work in works:
+        columns += [
+            Column(t, ours(works, work), "ours", True) for t in ("own train, %", "our train, %", "8-grams")
+        ]
+    tests = list(source["tests"])
+    for work in works:
+        tests += [clean(o["test"]) for o in work.overlaps if clean(o["test"]) not in tests]
+    rows = []
+    for i, test in enumerate(tests):
+        row = [Cell(labels.get(test, test), "head", strong=True)]
+        row += [printed(source["own"][i]), printed(source["webtext"][i])] if i < len(labels) else [NONE, NONE]
+        for work in works:
+            row += _overlap_cells([o for o in work.overlaps if clean(o["test"]) == test])
+        rows.append(row)
+    row = [Cell("mean of the six", "head"), printed(source["mean_own"]), printed(source["mean_webtext"])]
+    rows.insert(len(labels), row + [NONE] * (3 * len(works)))
+    notes = [
+        "An occurrence of an 8-gram in the test set counts when the training text has it anywhere. Text is "
+        "lower-cased, cut to alphanumeric words with single spaces; 8-grams are of the unit named below.",
+    ]
+    return Table(
+        "Table 6", source["caption"], columns, rows, notes, _overlap_protocol(works), id="table-6", wide=True
+    )
+
+
+def _overlap_cells(found: list[dict[str, Any]]) -> list[Cell]:
+    own = next((o for o in found if o.get("against") == "own"), None)
+    train = next((o for o in found if o.get("against") != "own"), None)
+    cells = []
+    for overlap in (own, train):
+        if overlap is None:
+            cells.append(NONE)
+            continue
+        low, high = number(overlap.get("low")), number(overlap.get("high"))
+        value = Value(float(overlap["overlap"]), low, high).scaled(100)
+        cells.append(measured(value))
+    n = number((train or own or {}).get("n_ngrams"))
+    return [*cells, Cell(digits.count(n), "ours" if n is not None else "none", numeric=True)]
+
+
+def _overlap_protocol(works: Sequence[Workspace]) -> Table | None:
+    columns = [
+        Column("measured"),
+        Column("against"),
+        Column("n-gram"),
+        Column("method"),
+        Column("training text", numeric=True),
+    ]
+    columns += [
+        Column("distinct 8-grams, %", numeric=True),
+        Column("chance match", numeric=True),
+        Column("speed", numeric=True),
+    ]
+    rows = []
+    for work in works:
+        for o in work.overlaps:
+            where = clean(o["test"]) if len(works) == 1 else f"{work.label}: {clean(o['test'])}"
+            unique, speed = number(o.get("unique_overlap")), number(o.get("megabytes_per_second"))
+            bound = number(o.get("false_positive_bound"))
+            rows.append(
+                [
+                    Cell(where, "head"),
+                    Cell(clean(o.get("against", ""))),
+                    Cell(f"{clean(o.get('ngram', ''))} {clean(o.get('unit', ''))}"),
+                    Cell(clean(o.get("method", ""))),
+                    Cell(digits.n_bytes(number(o.get("train_bytes"))), numeric=True),
+                    Cell(digits.decimal(None if unique is None else 100 * unique), numeric=True),
+                    Cell(digits.ABSENT if bound is None else f"≤ {bound:.0e}", numeric=True),
+                    Cell(digits.ABSENT if speed is None else f"{speed:.3g} MB/s", numeric=True),
+                ]
+            )
+    return Table("How it was measured", "", columns, rows) if rows else None
+
+
+def protocol(
+    works: Sequence[Workspace], asked: Sequence[tuple[str, str, str, float]], *, last: bool = False
+) -> Table | None:
+    """What stands under a table: per number its set, scale, n, interval, chance and protocol.
+
+    With `last` only the largest model's; else one line per task, for the largest model that has it.
+    """
+    columns = [Column("number"), Column("model"), Column("set"), Column("scale"), Column("n", numeric=True)]
+    columns += [
+        Column("value", numeric=True),
+        Column("95 % interval", numeric=True),
+        Column("chance", numeric=True),
+        Column("protocol"),
+    ]
+    rows = []
+    for work in works:
+        for label, task, metric, scale in asked:
+            names = work.names[-1:] if last else work.names[::-1]
+            name = next((n for n in names if work.value(n, task, metric)), None)
+            value = work.value(name, task, metric, scale) if name else None
+            if name is None or value is None:
+                continue
+            result = work.results[name][task]
+            rows.append(
+                [
+                    Cell(label if len(works) == 1 else f"{work.label}: {label}", "head"),
+                    Cell(clean(name)),
+                    Cell(clean(result.get("dataset", task))),
+                    Cell("pocket scale" if value.pocket else "official"),
+                    Cell(digits.count(value.n), numeric=True),
+                    Cell(digits.decimal(value.value), numeric=True),
+                    Cell(digits.interval(value) or digits.ABSENT, numeric=True),
+                    Cell(digits.decimal(value.chance), numeric=True),
+                    Cell(words(result.get("protocol"), metric)),
+                ]
+            )
+    return Table("How it was measured", "", columns, rows) if rows else None
+
+
+def words(protocol: Any, metric: str) -> str:
+    """A protocol's choices in one line: those of the metric, and those that hold for all."""
+    if not isinstance(protocol, dict):
+        return digits.ABSENT
+    metrics = {k for k in protocol if k.startswith(("accuracy", "word_", "last_token_")) and k != metric}
+    parts = [
+        f"{k.replace('_', ' ')}: {v}"
+        for k, v in protocol.items()
+        if k not in metrics and not isinstance(v, dict | list)
+    ]
+    return clean("; ".join(parts))[:MAX_PROTOCOL_CHARACTERS] or digits.ABSENT
