@@ -19,8 +19,8 @@ RUN python3 -m venv /srv/venv \
     && /srv/venv/bin/pip install --no-cache-dir torch==2.13.0 \
     && /srv/venv/bin/pip install --no-cache-dir --constraint constraints.txt ".[all]"
 
-RUN useradd --create-home fourhorn
-USER fourhorn
+RUN useradd --create-home --uid 10001 fourhorn
+USER 10001
 WORKDIR /home/fourhorn
 ENV PATH=/srv/venv/bin:$PATH
 EXPOSE 8000
