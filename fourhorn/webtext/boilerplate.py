@@ -35,8 +35,9 @@ _BEGINS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _HOLDS = re.compile(
-    r"all rights reserved|\bour (?:\w+ ){0,2}newsletters?\b|follow (?:us|me|him|her|them) on (?:twitter|facebook|instagram)"
-    r"|on twitter (?:at )?@|delivered (?:straight |right )?to your inbox",
+    r"all rights reserved|\bour (?:\w+ ){0,2}newsletters?\b"
+    r"|follow (?:us|me|him|her|them) on (?:twitter|facebook|instagram)|on twitter (?:at )?@"
+    r"|delivered (?:straight |right )?to your inbox",
     re.IGNORECASE,
 )
 

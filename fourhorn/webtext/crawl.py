@@ -85,8 +85,6 @@ def crawl(
         links_per_shard: links in one WARC file on average; what later stages work on at a time.
         engine: `local` for processes of this machine, `ray` for a Ray cluster.
     """
-    if links_per_shard < 1:
-        raise UserError(f"links_per_shard is {links_per_shard}; give at least 1.")
     manners = Manners(
         connections=connections,
         delay_seconds=delay_seconds,
@@ -114,13 +112,14 @@ def crawl(
 
 
 def run_crawl(
-    source: Path, destination: Path, manners: Manners, *, links_per_shard: int, workers: int, engine: str
+    source: Path, destination: Path, manners: Manners, links_per_shard: int, workers: int, engine: str
 ) -> Manifest:
     """The crawl of `source`, from where it stands to its manifest."""
     started = time.monotonic()
     manners.check()
-    if workers < 1:
-        raise UserError(f"workers is {workers}; give at least 1.")
+    for name, value in (("workers", workers), ("links_per_shard", links_per_shard)):
+        if value < 1:
+            raise UserError(f"{name} is {value}; give at least 1.")
     options = {**manners.recorded(), "links_per_shard": links_per_shard}
     inputs = {shard.name: sha256_file(shard) for shard in list_shards(source)}
     if done := finished(destination, "webtext.crawl", options, inputs):

@@ -9,6 +9,7 @@ several times in a row is down.
 
 import asyncio
 import email.utils
+import itertools
 import random
 import time
 from collections import Counter
@@ -60,6 +61,7 @@ class Crawler:
         self._finish, self._show = finish, show
         self._frontier = Frontier()
         self._shards: dict[int, Shard] = {}
+        self._numbers = itertools.count()
         self._wake = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
         self._error: BaseException | None = None
@@ -92,7 +94,7 @@ class Crawler:
 
     def _admit(self, shard: Shard) -> None:
         """Queue the links of a shard that have no outcome yet, and what earlier runs learned of its hosts."""
-        number = len(self._shards)
+        number = next(self._numbers)  # never one that is still open
         self._shards[number] = shard
         shard.n_open = 1  # held open until all are queued
         for line in shard.lines:

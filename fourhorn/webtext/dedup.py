@@ -268,24 +268,18 @@ def write_shingles(shard: str, output: Path, *, ngram: int) -> Counts:
 
 def _write_verdicts(corpus: sketches.Corpus, kinds: Any, keepers: Any, similarities: Any, work: Path) -> None:
     """One small file per shard that says for each document what becomes of it and because of which other one."""
-    names = np.zeros(len(kinds), dtype=f"S{sketches.ID_BYTES}")
     named = np.unique(keepers[keepers >= 0])
-    ids = np.zeros(len(named), dtype=names.dtype)
-    for shard in range(len(corpus.files)):
-        start, end = corpus.starts[shard], corpus.starts[shard + 1]
-        inside = (named >= start) & (named < end)
+    ids = np.zeros(len(named), dtype=f"S{sketches.ID_BYTES}")
+    parts = [slice(*corpus.starts[shard : shard + 2]) for shard in range(len(corpus.files))]
+    for shard, part in enumerate(parts):
+        inside = (named >= part.start) & (named < part.stop)
         if inside.any():
-            ids[inside] = corpus.ids(shard)[named[inside] - start]
-    dropped = np.flatnonzero(keepers >= 0)
-    names[dropped] = ids[np.searchsorted(named, keepers[dropped])]
-    for shard in range(len(corpus.files)):
-        part = slice(corpus.starts[shard], corpus.starts[shard + 1])
+            ids[inside] = corpus.ids(shard)[named[inside] - part.start]
+    for shard, part in enumerate(parts):
         verdicts = np.zeros(part.stop - part.start, dtype=_VERDICT)
-        verdicts["kind"], verdicts["similarity"], verdicts["keeper"] = (
-            kinds[part],
-            similarities[part],
-            names[part],
-        )
+        verdicts["kind"], verdicts["similarity"] = kinds[part], similarities[part]
+        dropped = np.flatnonzero(keepers[part] >= 0)
+        verdicts["keeper"][dropped] = ids[np.searchsorted(named, keepers[part][dropped])]
         with atomic_write(work / f"verdicts-{shard:05d}.npy") as file:
             np.save(file, verdicts)
 

@@ -13,22 +13,40 @@ Where karma is unknown because the source has none, a link is kept; a Reddit row
 """
 
 import datetime
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
+from msgspec import UNSET
 
 from fourhorn.errors import UserError
 
 SKIP = "skip"  # an empty line or a comment: no item at all
-_GONE = frozenset(["[deleted]", "[removed]", "[deleted by user]"])
-_GONE_URLS = frozenset([None, "", "[deleted]", "[removed]"])
-_SCORE_FIELDS = ("score", "ups", "permalink", "subreddit")
+_GONE = ("[deleted]", "[removed]", "[deleted by user]")
 _UTC = datetime.UTC
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class _Row(msgspec.Struct, gc=False):
+    """The fields of a JSON row that count, of any type, for dumps have had several; all others are skipped unread."""
+
+    url: Any = None
+    title: Any = None
+    score: Any = UNSET
+    karma: Any = UNSET
+    ups: Any = UNSET
+    downs: Any = None
+    created_utc: Any = UNSET
+    date: Any = None
+    is_self: Any = False
+    subreddit: Any = UNSET
+    selftext: Any = None
+    removed_by_category: Any = None
+
+
+_read_row = msgspec.json.Decoder(_Row).decode
+
+
+class Submission(msgspec.Struct, frozen=True, gc=False):
     """One link as someone posted it; `created` in seconds since 1970, None where the source does not know."""
 
     url: str
@@ -42,10 +60,9 @@ def read_line(line: bytes) -> Submission | str:
     """The submission in one line, or the reason of its drop, or `SKIP`."""
     if line[:1] == b"{":
         try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError:
+            return _judge(_read_row(line))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return "malformed_line"
-        return read_row(row)
     line = line.strip()
     if not line or line[:1] == b"#":
         return SKIP
@@ -66,34 +83,26 @@ def read_line(line: bytes) -> Submission | str:
     return Submission(first, None, None, None, None) if "://" in first[:12] else "malformed_line"
 
 
-def read_row(row: dict[str, Any]) -> Submission | str:
+def _judge(row: _Row) -> Submission | str:
     """The submission in one JSON row, or the reason of its drop."""
-    url, title = row.get("url"), row.get("title")
-    if row.get("is_self"):
+    url, title = row.url, row.title
+    if row.is_self:
         return "self_post"
-    if url in _GONE_URLS or title in _GONE or row.get("selftext") in _GONE or row.get("removed_by_category"):
+    if not url or url in _GONE or title in _GONE or row.selftext in _GONE or row.removed_by_category:
         return "deleted"
     if type(url) is not str:
         return "malformed_line"
-    karma = row.get("score", row.get("karma"))
-    if type(karma) is not int:
-        karma = _karma(row)
-        if karma is None and any(name in row for name in _SCORE_FIELDS):
-            return "no_karma"
-    created = _created(row.get("created_utc", row.get("date")))
-    if created is None and "created_utc" in row:
+    karma = row.score if type(row.score) is int else _karma(row)
+    if karma is None and not (row.score is row.ups is row.subreddit is UNSET):
+        return "no_karma"  # a Reddit row, which should have it
+    created = _created(row.date if row.created_utc is UNSET else row.created_utc)
+    if created is None and row.created_utc is not UNSET:
         return "malformed_line"
-    subreddit = row.get("subreddit")
     if "&" in url:
         # Reddit escapes exactly these. html.unescape would also turn `&copy=1` into a copyright sign.
         url = url.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    return Submission(
-        url,
-        karma,
-        created,
-        title if type(title) is str else None,
-        subreddit if type(subreddit) is str else None,
-    )
+    subreddit = row.subreddit if type(row.subreddit) is str else None
+    return Submission(url, karma, created, title if type(title) is str else None, subreddit)
 
 
 def iso_date(seconds: int) -> str:
@@ -112,17 +121,18 @@ def end_of_day(date: str) -> int:
     return int(day.timestamp()) + 86_399
 
 
-def _karma(row: dict[str, Any]) -> int | None:
+def _karma(row: _Row) -> int | None:
     """Karma where `score` is no integer: old dumps count `ups` and `downs`, some sources write numbers as strings."""
-    score = row.get("score", row.get("karma"))
-    if isinstance(score, str | float) and not isinstance(score, bool):
+    score = row.karma if row.score is UNSET else row.score
+    if type(score) is int:
+        return score
+    if isinstance(score, str | float):
         try:
             return int(float(score))
         except (ValueError, OverflowError):
             return None
-    ups, downs = row.get("ups"), row.get("downs")
-    if type(ups) is int:
-        return ups - downs if type(downs) is int else ups
+    if type(row.ups) is int:
+        return row.ups - row.downs if type(row.downs) is int else row.ups
     return None
 
 

@@ -222,6 +222,8 @@ def _finish(
     )
     write_manifest(destination, manifest)
     shutil.rmtree(work)
+    for leftover in destination.glob(".*.tmp"):  # of a run that was killed while it wrote
+        leftover.unlink()
     return manifest
 
 

@@ -205,7 +205,7 @@ def _streamed_responses(
     waiting: warc.Record | None = None
     link: dict[str, Any] = {}
     for record in warc.read_records(shard, drops):
-        if record.type in ("response", "resource"):
+        if record.type == "response" or (record.type == "resource" and record.url.startswith("http")):
             if waiting:
                 yield waiting, link
             waiting, link = record, {}

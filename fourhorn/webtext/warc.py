@@ -9,7 +9,6 @@ on at the next record.
 """
 
 import base64
-import binascii
 import hashlib
 import re
 import uuid
@@ -84,17 +83,20 @@ def info_member(software: str, date: str) -> bytes:
 
 
 class _Damage(Exception):
-    """The compressed stream is damaged here; reading may go on behind it."""
+    """The compressed stream is damaged here, its first argument says how; reading may go on behind it."""
+
+
+Chunk = bytes | str  # decompressed bytes, or in their place the reason why some are missing
 
 
 class _Stream:
     """Decompressed bytes with lines, exact reads and a search for the next record."""
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
+    def __init__(self, chunks: Iterator[Chunk]) -> None:
         self._chunks = chunks
         self._buffer = b""
         self._position = 0
-        self._damaged = False
+        self._damage = ""
 
     def _fill(self, n: int) -> bool:
         """Have at least `n` bytes ready; False at the end of the file."""
@@ -107,17 +109,17 @@ class _Stream:
                 chunk = next(self._chunks, None)
                 if chunk is None:
                     break
-                if not chunk:  # the marker of a damaged stretch
-                    self._damaged = True
+                if isinstance(chunk, str):
+                    self._damage = chunk
                     break
                 parts.append(chunk)
                 have += len(chunk)
         finally:
             self._buffer, self._position = b"".join(parts), 0
-        if self._damaged:
+        if self._damage:
             # What was read before the damage belongs to a record that cannot be whole.
-            self._buffer, self._damaged = b"", False
-            raise _Damage
+            damage, self._damage, self._buffer = self._damage, "", b""
+            raise _Damage(damage)
         return have >= n
 
     def line(self) -> bytes | None:
@@ -181,9 +183,9 @@ def read_records(
             if not found:
                 return
             record, reason = _read_record(stream, max_record_bytes)
-        except _Damage:
+        except _Damage as damage:
             lost = True
-            drops["damaged"] += 1
+            drops[str(damage)] += 1
             continue
         lost = reason is not None
         if reason:
@@ -260,7 +262,7 @@ def _digest_agrees(stated: str | None, data: bytes) -> bool:
         return value.lower() == actual.hex()
     try:
         return base64.b32decode(value.upper() + "=" * (-len(value) % 8)) == actual
-    except binascii.Error:
+    except ValueError:
         return False
 
 
@@ -272,8 +274,8 @@ def payload_digest_agrees(record: Record, payload: bytes) -> bool:
 # ------------------------------------------------------------------------------------------------- decompression
 
 
-def _chunks(path: str | Path) -> Iterator[bytes]:
-    """Decompressed chunks; an empty one marks a damaged stretch behind which reading goes on."""
+def _chunks(path: str | Path) -> Iterator[Chunk]:
+    """Decompressed chunks, or reasons in their place where some are missing."""
     if "://" in str(path):
         import fsspec
 
@@ -291,10 +293,10 @@ def _chunks(path: str | Path) -> Iterator[bytes]:
     try:
         yield from read_chunks(path, _CHUNK_BYTES)
     except UserError:
-        yield b""
+        yield "damaged"
 
 
-def _gzip_chunks(file: BinaryIO) -> Iterator[bytes]:
+def _gzip_chunks(file: BinaryIO) -> Iterator[Chunk]:
     """The content of gzip members; from a damaged one on to the next place that looks like a member."""
     data = file.read(_CHUNK_BYTES)
     while data:
@@ -307,11 +309,12 @@ def _gzip_chunks(file: BinaryIO) -> Iterator[bytes]:
                     yield content
                 if not data and not stream.eof:
                     data = file.read(_CHUNK_BYTES)
-                    if not data:  # cut off: let the parser say what it misses
+                    if not data:
+                        yield "truncated"
                         return
             data = stream.unused_data or file.read(_CHUNK_BYTES)
         except _DAMAGE:
-            yield b""
+            yield "damaged"
             data = _next_member(file, data[1:])
 
 

@@ -1,4 +1,4 @@
-"""Web servers for the crawl's tests: a plain one with many virtual hosts, and one that misbehaves in every way we know."""
+"""Web servers for the crawl's tests: a plain one with many virtual hosts, and one that misbehaves in all ways known."""
 
 import asyncio
 import gzip
@@ -27,7 +27,9 @@ class Web:
     cookies: list[bytes] = field(default_factory=list)
 
 
-def answer(body: bytes = PAGE, *headers: bytes, status: bytes = b"200 OK", kind: bytes = b"text/html") -> bytes:
+def answer(
+    body: bytes = PAGE, *headers: bytes, status: bytes = b"200 OK", kind: bytes = b"text/html"
+) -> bytes:
     lines = [b"HTTP/1.1 " + status, b"Content-Type: " + kind, b"Content-Length: %d" % len(body), *headers]
     return b"\r\n".join([*lines, b"", body])
 
@@ -49,7 +51,10 @@ def _serve(handler: Handler, folder: Path) -> Iterator[Web]:
                     return
                 head = first + await reader.readuntil(b"\r\n\r\n")
                 path = head.split(b" ", 2)[1].decode("latin-1")
-                fields = {k.lower(): v.strip() for k, _, v in (line.partition(b":") for line in head.split(b"\r\n")[1:])}
+                fields = {
+                    k.lower(): v.strip()
+                    for k, _, v in (line.partition(b":") for line in head.split(b"\r\n")[1:])
+                }
                 host = fields.get(b"host", b"").decode("latin-1").partition(":")[0]
                 web.asked[host + path] += 1
                 if b"cookie" in fields:
@@ -139,7 +144,10 @@ PLAIN: dict[str, tuple[bytes, str]] = {
     "redirect-nowhere": (answer(b"", status=b"302 Found"), "bad_redirect"),
     "redirect-to-nonsense": (answer(b"", b"Location: http://[::1", status=b"302 Found"), "bad_redirect"),
     "redirect-to-file": (answer(b"", b"Location: file:///etc/passwd", status=b"302 Found"), "bad_redirect"),
-    "redirect-to-private": (answer(b"", b"Location: http://10.0.0.1/", status=b"302 Found"), "blocked_address"),
+    "redirect-to-private": (
+        answer(b"", b"Location: http://10.0.0.1/", status=b"302 Found"),
+        "blocked_address",
+    ),
     "redirect-to-wikipedia": (
         answer(b"", b"Location: https://en.m.wikipedia.org/wiki/A", status=b"301 Moved"),
         "wikipedia",
@@ -170,7 +178,10 @@ PLAIN: dict[str, tuple[bytes, str]] = {
 CLOSING: dict[str, tuple[bytes, str]] = {
     "closes-at-once": (b"", "incomplete"),
     "closes-in-headers": (b"HTTP/1.1 200 OK\r\nContent-Ty", "incomplete"),
-    "short-body": (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 1000\r\n\r\n<p>", "incomplete"),
+    "short-body": (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 1000\r\n\r\n<p>",
+        "incomplete",
+    ),
     "cut-chunk": (
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n400\r\n<p>x",
         "incomplete",
@@ -255,7 +266,9 @@ async def _robots(writer: asyncio.StreamWriter, name: str) -> None:
     elif name == "robots-slow-host":
         writer.write(answer(b"User-agent: *\nCrawl-delay: 3600\n", kind=b"text/plain"))
     elif name == "robots-closed":
-        writer.write(answer(b"User-agent: *\nDisallow: /\n\nUser-agent: good\nAllow: /\n", kind=b"text/plain"))
+        writer.write(
+            answer(b"User-agent: *\nDisallow: /\n\nUser-agent: good\nAllow: /\n", kind=b"text/plain")
+        )
     else:
         writer.write(answer(b"", status=b"404 Not Found"))
 

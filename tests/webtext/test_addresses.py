@@ -11,7 +11,7 @@ from fourhorn.webtext.addresses import BlockedAddress, Guard, Hosts, is_public
 from fourhorn.webtext.crawl import crawl
 
 # Sixty ways to name a place that a crawler of the public web must not reach.
-FORBIDDEN = """
+FORBIDDEN_TEXT = """
 http://127.0.0.1/ http://127.1/ http://127.0.1/ http://2130706433/ http://0x7f000001/ http://0x7f.0.0.1/
 http://0177.0.0.1/ http://017700000001/ http://0/ http://0.0.0.0/ http://127.255.255.254/ http://127.0.0.1./
 http://①②⑦.⓪.⓪.①/ http://１２７．０．０．１/ http://127。0。0。1/ http://[::1]/ http://[::]/ http://[::ffff:127.0.0.1]/
@@ -25,7 +25,8 @@ http://255.255.255.255/ http://localhost/ http://LOCALHOST./ http://local.localh
 http://example.com@127.0.0.1/ http://user:password@10.0.0.1/ http://127.0.0.1\\@example.com/ http://mixed.example/
 http://rebound.example/ file:///etc/passwd ftp://127.0.0.1/ gopher://127.0.0.1:70/_ dict://127.0.0.1:11211/
 http://93.184.216.34:22/ http:///127.0.0.1/ https://127.0.0.1/
-""".split()
+"""
+FORBIDDEN = FORBIDDEN_TEXT.split()
 
 connections: list[tuple[str, int]] = []
 watching: list[int] = []  # while it is not empty no connection is made, except to these ports
@@ -82,7 +83,9 @@ def test_sixty_forbidden_addresses_are_never_connected_to(tmp_path, no_connectio
     assert len(FORBIDDEN) >= 60
     found = crawl_rows(tmp_path, FORBIDDEN)
     assert no_connections == []
-    assert {url: found[url] for url in FORBIDDEN if url.startswith(("file:", "ftp:", "gopher:", "dict:"))} == {
+    assert {
+        url: found[url] for url in FORBIDDEN if url.startswith(("file:", "ftp:", "gopher:", "dict:"))
+    } == {
         "file:///etc/passwd": "invalid_url",
         "ftp://127.0.0.1/": "invalid_url",
         "gopher://127.0.0.1:70/_": "invalid_url",
@@ -119,13 +122,22 @@ def hosts_for(folder, web):
     return path
 
 
-def test_a_name_that_turns_private_after_its_check_is_caught_at_the_socket(tmp_path, no_connections, monkeypatch):
+def test_a_name_that_turns_private_after_its_check_is_caught_at_the_socket(
+    tmp_path, no_connections, monkeypatch
+):
     # The resolver's own check passes; what aiohttp then connects to is another address.
     from fourhorn.webtext import addresses
 
     async def lying_resolve(self, host, port=0, family=0):
         return [
-            {"hostname": host, "host": "127.0.0.1", "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}
+            {
+                "hostname": host,
+                "host": "127.0.0.1",
+                "port": port,
+                "family": socket.AF_INET,
+                "proto": 0,
+                "flags": 0,
+            }
         ]
 
     monkeypatch.setattr(addresses.Resolver, "resolve", lying_resolve)
@@ -134,7 +146,14 @@ def test_a_name_that_turns_private_after_its_check_is_caught_at_the_socket(tmp_p
 
 
 def test_public_addresses_are_public():
-    for text in ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::1", "::ffff:8.8.8.8"]:
+    for text in [
+        "8.8.8.8",
+        "93.184.216.34",
+        "2606:4700::1111",
+        "64:ff9b::808:808",
+        "2002:808:808::1",
+        "::ffff:8.8.8.8",
+    ]:
         assert is_public(ipaddress.ip_address(text)), text
 
 
@@ -152,7 +171,9 @@ def test_the_guard_hands_out_sockets_for_permitted_addresses_only():
 
 def test_the_hosts_file_takes_ports_wildcards_and_both_orders(tmp_path):
     path = tmp_path / "hosts"
-    path.write_text("a.example b.example 127.0.0.1:8080 # two\n10.0.0.1 c.example\n*.d.example [::1]:99\n\n* 127.0.0.2\n")
+    path.write_text(
+        "a.example b.example 127.0.0.1:8080 # two\n10.0.0.1 c.example\n*.d.example [::1]:99\n\n* 127.0.0.2\n"
+    )
     hosts = Hosts(path)
     assert hosts.find("A.example.") == ("127.0.0.1", 8080)
     assert hosts.find("b.example") == ("127.0.0.1", 8080)

@@ -8,7 +8,6 @@ import pytest
 
 from fourhorn.errors import UserError
 from fourhorn.files import read_manifest
-from fourhorn.records import write_records
 from fourhorn.webtext import fetch
 from fourhorn.webtext.crawl import crawl
 from fourhorn.webtext.links import links
@@ -126,7 +125,10 @@ def test_hostile_servers_end_in_their_counted_reason(hostile_web, hostile_outcom
         **OPTIONS,
     )
     seconds = time.monotonic() - started
-    found = {url.split("/")[2].removesuffix(".zoo"): outcome for url, outcome in outcomes(tmp_path / "pages").items()}
+    found = {
+        url.split("/")[2].removesuffix(".zoo"): outcome
+        for url, outcome in outcomes(tmp_path / "pages").items()
+    }
     assert found.pop("plain-behind-https") == "tls_error"
     assert found == hostile_outcomes
     assert len(hostile_outcomes) >= 50
@@ -138,7 +140,9 @@ def test_hostile_servers_end_in_their_counted_reason(hostile_web, hostile_outcom
 
 def test_a_host_that_refuses_connections_and_a_name_without_address_are_counted(tmp_path):
     (tmp_path / "hosts").write_text("refuses.example 127.0.0.1:1\n")
-    source = links_to(tmp_path, ["http://refuses.example/a", "http://refuses.example/b", "http://no-such-name.invalid/"])
+    source = links_to(
+        tmp_path, ["http://refuses.example/a", "http://refuses.example/b", "http://no-such-name.invalid/"]
+    )
     manifest = crawl(source, tmp_path / "pages", resolve=tmp_path / "hosts", **OPTIONS)
     assert manifest.drops == {"connect_failed": 2, "dns_error": 1}
 

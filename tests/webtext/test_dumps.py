@@ -4,7 +4,14 @@ import pytest
 from fourhorn.errors import UserError
 from fourhorn.webtext.dumps import SKIP, Submission, end_of_day, iso_date, read_line
 
-ROW = {"url": "http://e.com/", "title": "T", "score": 5, "created_utc": 1400000000, "subreddit": "s", "is_self": False}
+ROW = {
+    "url": "http://e.com/",
+    "title": "T",
+    "score": 5,
+    "created_utc": 1400000000,
+    "subreddit": "s",
+    "is_self": False,
+}
 
 
 def read(**changes):

@@ -90,7 +90,13 @@ def test_links_are_judged_counted_and_kept_once_with_the_best_karma(tmp_path):
 
 
 def test_every_compression_gives_the_same_links(tmp_path):
-    packers = {"zst": long_window, "gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "json": bytes}
+    packers = {
+        "zst": long_window,
+        "gz": gzip.compress,
+        "bz2": bz2.compress,
+        "xz": lzma.compress,
+        "json": bytes,
+    }
     hashes = set()
     for suffix, pack in packers.items():
         (tmp_path / f"RS.{suffix}").write_bytes(pack(DUMP))
@@ -126,7 +132,11 @@ def test_many_parts_are_the_same_links_as_one(tmp_path, monkeypatch):
     links(tmp_path / "u.txt", tmp_path / "one")
     monkeypatch.setattr(module, "ROWS_PER_PART", 1000)
     manifest = links(tmp_path / "u.txt", tmp_path / "three")
-    assert sorted(manifest.outputs) == ["part-00000.jsonl.zst", "part-00001.jsonl.zst", "part-00002.jsonl.zst"]
+    assert sorted(manifest.outputs) == [
+        "part-00000.jsonl.zst",
+        "part-00001.jsonl.zst",
+        "part-00002.jsonl.zst",
+    ]
     assert list(iter_records(tmp_path / "three")) == list(iter_records(tmp_path / "one"))
     assert manifest.details["top_domains"] == {f"site{i}.com": 60 for i in range(50)}
 
@@ -147,7 +157,10 @@ def test_mistakes_are_said_in_a_sentence(tmp_path):
 KILLED = """
 import sys, os, signal, threading, time
 from fourhorn.webtext.links import links
-threading.Thread(target=lambda: (time.sleep(float(sys.argv[3])), os.kill(os.getpid(), signal.SIGKILL)), daemon=True).start()
+def die():
+    time.sleep(float(sys.argv[3]))
+    os.kill(os.getpid(), signal.SIGKILL)
+threading.Thread(target=die, daemon=True).start()
 links(sys.argv[1], sys.argv[2], workers=1)
 """
 
@@ -160,7 +173,9 @@ def test_a_killed_run_ends_in_the_same_bytes(tmp_path):
         (dump / f"RS_{i}").write_bytes(b"\n".join(lines))
     whole = links(dump, tmp_path / "whole", workers=1)
     for seconds in (0.7, 1.0, 1.3):
-        subprocess.run([sys.executable, "-c", KILLED, dump, tmp_path / "links", str(seconds)], cwd=Path.cwd(), timeout=60)
+        subprocess.run(
+            [sys.executable, "-c", KILLED, dump, tmp_path / "links", str(seconds)], cwd=Path.cwd(), timeout=60
+        )
     manifest = links(dump, tmp_path / "links", workers=1)
     assert (manifest.n_in, manifest.drops, manifest.outputs) == (whole.n_in, whole.drops, whole.outputs)
     assert sorted(p.name for p in (tmp_path / "links").iterdir()) == sorted(["manifest.json", *whole.outputs])

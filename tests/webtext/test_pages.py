@@ -18,7 +18,9 @@ def http(body: bytes = HTML, *headers: bytes, status: bytes = b"200 OK", kind: b
 
 def record(block: bytes, url: str = "http://e.com/x", type: str = "response", **fields: str) -> bytes:
     headers = {"WARC-Record-ID": "<urn:uuid:1>", "WARC-Target-URI": url, "Content-Type": "application/http"}
-    return warc.member(type, headers | {name.replace("_", "-"): value for name, value in fields.items()}, block)
+    return warc.member(
+        type, headers | {name.replace("_", "-"): value for name, value in fields.items()}, block
+    )
 
 
 def read(tmp_path, *records: bytes, **options):
@@ -28,7 +30,9 @@ def read(tmp_path, *records: bytes, **options):
 
 
 def test_a_page_of_another_program_has_its_url_type_and_charset(tmp_path):
-    [page], drops = read(tmp_path, record(http(kind=b'Text/HTML; Charset="ISO-8859-1"'), "<http://www.news.bbc.co.uk/a>"))
+    [page], drops = read(
+        tmp_path, record(http(kind=b'Text/HTML; Charset="ISO-8859-1"'), "<http://www.news.bbc.co.uk/a>")
+    )
     assert page.url == "http://www.news.bbc.co.uk/a"
     assert page.id == urls.url_id("http://www.news.bbc.co.uk/a")
     assert (page.domain, page.content_type, page.charset) == ("bbc.co.uk", "text/html", "iso-8859-1")
@@ -37,11 +41,28 @@ def test_a_page_of_another_program_has_its_url_type_and_charset(tmp_path):
 
 
 def test_the_link_comes_from_the_metadata_record_that_refers_to_the_response(tmp_path):
-    link = {"id": "f" * 32, "url": "http://o.org/", "domain": "o.org", "karma": 7, "date": "2016-01-01T00:00:00Z", "title": "T"}
-    note = record(orjson.dumps(link), type="metadata", WARC_Refers_To="<urn:uuid:1>", Content_Type="application/json")
-    other = record(orjson.dumps(link), type="metadata", WARC_Refers_To="<urn:uuid:2>", Content_Type="application/json")
+    link = {
+        "id": "f" * 32,
+        "url": "http://o.org/",
+        "domain": "o.org",
+        "karma": 7,
+        "date": "2016-01-01T00:00:00Z",
+        "title": "T",
+    }
+    note = record(
+        orjson.dumps(link), type="metadata", WARC_Refers_To="<urn:uuid:1>", Content_Type="application/json"
+    )
+    other = record(
+        orjson.dumps(link), type="metadata", WARC_Refers_To="<urn:uuid:2>", Content_Type="application/json"
+    )
     [page, plain], _ = read(tmp_path, record(http()), note, record(http(), "http://e.com/y"), other)
-    assert (page.id, page.url, page.domain, page.karma, page.title) == ("f" * 32, "http://o.org/", "o.org", 7, "T")
+    assert (page.id, page.url, page.domain, page.karma, page.title) == (
+        "f" * 32,
+        "http://o.org/",
+        "o.org",
+        7,
+        "T",
+    )
     assert (plain.url, plain.karma) == ("http://e.com/y", None)
 
 
@@ -89,15 +110,27 @@ def test_what_is_no_page_is_counted_by_reason(tmp_path):
 
 def test_a_wrong_payload_digest_is_noticed_where_no_block_digest_is(tmp_path):
     block = http()
-    head = b"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: http://e.com/\r\nContent-Length: %d\r\n" % len(block)
-    for digest, n in ((warc.digest(HTML), 1), (warc.digest(b"other"), 0), ("sha1:nonsense!", 0), ("crc32:1", 1)):
+    head = (
+        b"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: http://e.com/\r\nContent-Length: %d\r\n"
+        % len(block)
+    )
+    for digest, n in (
+        (warc.digest(HTML), 1),
+        (warc.digest(b"other"), 0),
+        ("sha1:nonsense!", 0),
+        ("crc32:1", 1),
+    ):
         content = head + f"WARC-Payload-Digest: {digest}\r\n\r\n".encode() + block + b"\r\n\r\n"
         pages, drops = read(tmp_path, gzip.compress(content))
         assert (len(pages), drops["bad_digest"]) == (n, 1 - n)
 
 
 def test_tables_of_pages_are_pages(tmp_path):
-    rows = [{"url": "http://a.com/1", "html": "<p>é</p>"}, {"url": None, "html": "<p>b</p>"}, {"url": "x", "html": " "}]
+    rows = [
+        {"url": "http://a.com/1", "html": "<p>é</p>"},
+        {"url": None, "html": "<p>b</p>"},
+        {"url": "x", "html": " "},
+    ]
     for name in ("t.jsonl.zst", "t.parquet"):
         write_records(tmp_path / name, rows)
         drops: Counter[str] = Counter()
@@ -123,7 +156,11 @@ def test_shards_of_a_folder_a_file_and_a_common_crawl_listing(tmp_path):
         "https://data.commoncrawl.org/crawl-data/CC-MAIN/x.warc.gz",
         "https://e.com/y.warc.gz",
     ]
-    for source, word in [("none", "does not exist"), ("notes.md", "no source of pages"), ("empty", "webtext crawl")]:
+    for source, word in [
+        ("none", "does not exist"),
+        ("notes.md", "no source of pages"),
+        ("empty", "webtext crawl"),
+    ]:
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(UserError, match=word):
             list_page_shards(tmp_path / source)

