@@ -1,5 +1,6 @@
 """Every example runs as its first line says."""
 
+import json
 import os
 import subprocess
 import sys
@@ -73,3 +74,12 @@ def test_report_writes_a_page(workspace: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_each_example_says_how_to_run_it(path: Path) -> None:
     assert f"python examples/{path.name}" in path.read_text().splitlines()[0]
+
+
+def test_every_cell_of_the_notebook_runs(workspace: Path, tmp_path: Path) -> None:
+    cells = json.loads((ROOT / "examples" / "tour.ipynb").read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    (tmp_path / "tour.py").write_text(code.replace('Path("reproduction")', f"Path({str(workspace)!r})"))
+    result = subprocess.run([sys.executable, "tour.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "8-grams" in result.stdout

@@ -81,6 +81,7 @@ COMMANDS = {
 # Errors of the system that a person can mend: no space, no permission, a full quota, a read-only or failing disk.
 MENDABLE = {
     errno.ENOSPC: "no space is left",
+    errno.EFBIG: "the file would be larger than is allowed here",
     errno.EDQUOT: "the disk quota is used up",
     errno.EACCES: "permission is denied",
     errno.EPERM: "permission is denied",

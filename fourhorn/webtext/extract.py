@@ -9,6 +9,7 @@ Raises `UserError` for an unknown extractor and for a source without pages.
 """
 
 import re
+import shutil
 import time
 import uuid
 from collections import Counter
@@ -83,6 +84,10 @@ def extract(
         where=Where(workers, engine, MEMORY_LIMIT_BYTES, MAX_DEATHS),
         kwargs={**options, "run": uuid.uuid4().hex},
     )
+    if results and all(result["n_kept"] == 0 and set(result["drops"]) == {"damaged"} for result in results):
+        shutil.rmtree(destination)
+        names = ", ".join(Path(shard).name for shard in pages.paths[:3])
+        raise UserError(f"No page can be read from {source}: {names} is damaged from its first record. Fetch it again.")
     return finish(destination, "extract", options, pages.inputs, results, started, {"libraries": _versions()})
 
 
