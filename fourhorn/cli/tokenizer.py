@@ -40,7 +40,9 @@ def decode(*ids: int, tokenizer: Path) -> None:
     words = [str(i) for i in ids] or sys.stdin.read().replace(",", " ").split()
     bad = [word for word in words if not word.isdecimal()]
     if bad:
-        raise UserError(f"{bad[0]!r} is no id. Give whole numbers, such as: fourhorn tokenizer decode 15496 995.")
+        raise UserError(
+            f"{bad[0]!r} is no id. Give whole numbers, such as: fourhorn tokenizer decode 15496 995."
+        )
     sys.stdout.flush()
     sys.stdout.buffer.write(_load(tokenizer).decode_bytes([int(word) for word in words]) + b"\n")
     sys.stdout.flush()
@@ -62,7 +64,12 @@ def show(text: str = "-", *, tokenizer: Path, special: bool = False) -> None:
     encoder = _load(tokenizer)
     string = _text(text).decode("utf-8", "replace")
     ids = encoder.encode(string, allowed_special="all" if special else (), disallowed_special=())
-    colors = ("black on bright_cyan", "black on bright_yellow", "black on bright_green", "black on bright_magenta")
+    colors = (
+        "black on bright_cyan",
+        "black on bright_yellow",
+        "black on bright_green",
+        "black on bright_magenta",
+    )
     words, numbers = Text(), Text()
     for i, token in enumerate(ids):
         data = encoder.token_bytes(token)

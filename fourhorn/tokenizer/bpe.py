@@ -7,6 +7,7 @@ Sources: Gage 1994, "A New Algorithm for Data Compression"; Sennrich, Haddow and
 """
 
 import heapq
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -18,7 +19,9 @@ Pair = tuple[int, int]
 
 def split_bytes(data: bytes) -> list[bytes]:
     """The pieces of any bytes, UTF-8 or not."""
-    return [piece.encode("utf-8", "surrogateescape") for piece in split(data.decode("utf-8", "surrogateescape"))]
+    return [
+        piece.encode("utf-8", "surrogateescape") for piece in split(data.decode("utf-8", "surrogateescape"))
+    ]
 
 
 def count_pieces(documents: Iterable[bytes]) -> Counter[bytes]:
@@ -40,7 +43,7 @@ def train(counts: Mapping[bytes, int], n_merges: int, min_frequency: int = 1) ->
     pairs: Counter[Pair] = Counter()
     where: defaultdict[Pair, set[int]] = defaultdict(set)
     for number, piece in enumerate(pieces):
-        for pair in zip(piece, piece[1:]):
+        for pair in itertools.pairwise(piece):
             pairs[pair] += weights[number]
             where[pair].add(number)
     heap = [(-count, pair) for pair, count in pairs.items()]
@@ -59,9 +62,9 @@ def train(counts: Mapping[bytes, int], n_merges: int, min_frequency: int = 1) ->
         for number in where.pop(best):
             old = pieces[number]
             new = pieces[number] = join(old, best, token)
-            for pair in zip(old, old[1:]):
+            for pair in itertools.pairwise(old):
                 pairs[pair] -= weights[number]
-            for pair in zip(new, new[1:]):
+            for pair in itertools.pairwise(new):
                 pairs[pair] += weights[number]
                 if token in pair:
                     where[pair].add(number)
@@ -89,7 +92,7 @@ def encode_piece(piece: bytes, ranks: Mapping[Pair, int]) -> list[int]:
     """Apply the merges to one piece: while any neighbors can merge, join the earliest-learned pair."""
     tokens = [TOKEN_OF_BYTE[byte] for byte in piece]
     while len(tokens) > 1:
-        best = min(zip(tokens, tokens[1:]), key=lambda pair: ranks.get(pair, len(ranks)))
+        best = min(itertools.pairwise(tokens), key=lambda pair: ranks.get(pair, len(ranks)))
         if best not in ranks:
             break
         tokens = join(tokens, best, 256 + ranks[best])

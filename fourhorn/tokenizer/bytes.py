@@ -1,8 +1,8 @@
 """The 256 bytes, in the order and in the printable characters of the release.
 
-Section 2.2: the base vocabulary is the 256 bytes. In its files each byte is written as one visible character: bytes that
-are visible in Latin-1 stand for themselves, the other 68 are given U+0100, U+0101, …, so a space is written `Ġ`
-(U+0120). Token ids 0 to 255 follow this order of characters, not the value of the byte.
+Section 2.2: the base vocabulary is the 256 bytes. Its files write each byte as one visible character: bytes that are
+visible in Latin-1 stand for themselves, the other 68 are given U+0100, U+0101, …, so a space is written `Ġ` (U+0120).
+Token ids 0 to 255 follow this order of characters, not the value of the byte.
 """
 
 VISIBLE = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))

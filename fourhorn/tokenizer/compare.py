@@ -1,7 +1,7 @@
 """Compare vocabularies: bytes per token by kind of text, as numbers and as a plot.
 
-Section 2.2: the more bytes a token holds, the more text fits into a context of 1,024 tokens and the cheaper each byte is
-to model. A vocabulary learned on one kind of text is wasteful on another; this shows by how much.
+Section 2.2: the more bytes a token holds, the more text fits into a context of 1,024 tokens, and the cheaper a byte
+is to model. A vocabulary learned on one kind of text is wasteful on another; this shows by how much.
 In: vocabularies and texts by kind. Out: a JSON table and an SVG bar chart.
 """
 
@@ -73,7 +73,9 @@ def measure(tokenizers: Mapping[str, Tokenizer], files: Mapping[str, Path] | Non
 
 def write(rows: list[Row], folder: Path) -> None:
     """Write comparison.json and comparison.svg into `folder`."""
-    write_json(folder / "comparison.json", [{**asdict(row), "bytes_per_token": row.bytes_per_token} for row in rows])
+    write_json(
+        folder / "comparison.json", [{**asdict(row), "bytes_per_token": row.bytes_per_token} for row in rows]
+    )
     with atomic_write(folder / "comparison.svg", "w") as file:
         file.write(svg(rows))
 

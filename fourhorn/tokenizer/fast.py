@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from fourhorn.errors import UserError
 from fourhorn.tokenizer.bytes import TOKEN_OF_BYTE
-from fourhorn.tokenizer.memory import address, class_tables, key_masks, zeros
-from fourhorn.tokenizer.plain import PlainCounter, PlainEngine
+from fourhorn.tokenizer.memory import address, class_tables, key_masks, new_bytes, zeros
+from fourhorn.tokenizer.plain import PlainEngine
 from fourhorn.tokenizer.vocabulary import Vocabulary
 
 MIN_SHORT_SLOTS, MAX_SHORT_SLOTS = 1 << 18, 1 << 20  # of 64 bytes
@@ -31,17 +31,18 @@ MAX_PART_BYTES = (1 << 32) - 256
 def numba_kernels() -> Any:
     """The modules of kernels, or None, said once, where Numba cannot be used."""
     try:
-        from fourhorn.tokenizer.kernels import encode, intrinsics, pieces, state
+        from fourhorn.tokenizer import kernels
+        from fourhorn.tokenizer.kernels import count, encode, intrinsics, learn, pieces, state  # noqa: F401
     except ImportError as error:
         print(f"fourhorn: the tokenizer runs without Numba, 100 times slower ({error}).", file=sys.stderr)
         return None
     if not intrinsics.cached:
         print(
-            "fourhorn: Numba finds no folder it may write to, so its code is compiled anew in every process (5 seconds). "
-            "Set NUMBA_CACHE_DIR to a writable folder.",
+            "fourhorn: Numba finds no folder that it may write to, so its code is compiled anew in every process "
+            "(10 seconds). Set NUMBA_CACHE_DIR to a writable folder.",
             file=sys.stderr,
         )
-    return encode, pieces, state
+    return kernels
 
 
 def make_engine(vocabulary: Vocabulary, dtype: np.dtype[Any], *, plain: bool = False) -> Any:
@@ -51,11 +52,6 @@ def make_engine(vocabulary: Vocabulary, dtype: np.dtype[Any], *, plain: bool = F
     return FastEngine(vocabulary, dtype)
 
 
-def make_counter(n_threads: int) -> Any:
-    """What counts pieces and learns merges."""
-    return PlainCounter()
-
-
 class FastEngine:
     """Encodes and decodes bytes with Numba's kernels."""
 
@@ -63,13 +59,15 @@ class FastEngine:
 
     def __init__(self, vocabulary: Vocabulary, dtype: np.dtype[Any]) -> None:
         self.vocabulary, self.dtype = vocabulary, dtype
-        self.kernels, _, _ = numba_kernels()
+        self.kernels = numba_kernels().encode
         merges = np.array(vocabulary.merges, np.int64).reshape(-1, 2)
         n_slots = 1 << max((2 * len(merges)).bit_length(), 4)
         self.pairs = zeros(8 * n_slots).view(np.int64)
         self.kernels.fill_pairs(merges[:, 0].copy(), merges[:, 1].copy(), self.pairs)
         n = 256 + len(merges)
-        self.ids = np.arange(n, dtype=np.uint32) if vocabulary.ids is None else np.array(vocabulary.ids, np.uint32)
+        self.ids = (
+            np.arange(n, dtype=np.uint32) if vocabulary.ids is None else np.array(vocabulary.ids, np.uint32)
+        )
         self.byte_tokens = np.array(TOKEN_OF_BYTE, np.uint32)
         self.seeds = [token for token in vocabulary.token_bytes[256:] if len(token) <= 23]
         self._idle: list[Worker] = []
@@ -97,58 +95,86 @@ class FastEngine:
             self._idle.append(worker)
 
     @functools.cached_property
-    def _decode_table(self) -> tuple[NDArray[np.int64], NDArray[np.int64], bytes]:
-        """32 bytes per id for the kernel, the length of each (-1: no such id), and the bytes of the long ones."""
+    def _decode_table(self) -> tuple[NDArray[np.int64], bytes]:
+        """For the kernel: 32 bytes per id, the last 8 its length (-1: no such id); and the bytes of the long ones."""
         table = np.zeros((self.vocabulary.n_vocab, 4), np.int64)
-        lengths = np.full(self.vocabulary.n_vocab, -1, np.int64)
+        table[:, 3] = -1
         raw = table.view(np.uint8)
         long = {token: data for token, data in self.vocabulary.bytes_of_id.items() if len(data) > 24}
         blob = b"".join(long.values()) + bytes(PADDING)
         offset = address(np.frombuffer(blob, np.uint8))
         for token, data in self.vocabulary.bytes_of_id.items():
-            lengths[token] = len(data)
+            table[token, 3] = len(data)
             if len(data) > 24:
                 table[token, 0] = offset
                 offset += len(data)
             else:
                 raw[token, : len(data)] = np.frombuffer(data, np.uint8)
-        table[:, 3] = lengths
-        return table, lengths, blob
+        return table, blob
 
     def decode(self, tokens: NDArray[Any]) -> bytes:
         """The bytes of ids; raises `IndexError` for an id without bytes."""
-        table, lengths, _ = self._decode_table
         if tokens.dtype not in (np.uint16, np.uint32):
             tokens = tokens.astype(np.uint32)
         tokens = np.ascontiguousarray(tokens)
-        of_each = lengths[tokens]
-        if len(tokens) and of_each.min() < 0:
+        table, kernels = address(self._decode_table[0]), self.kernels
+        arguments = (address(tokens), len(tokens), 1 if tokens.dtype == np.uint16 else 2, table)
+        n_bytes = kernels.decoded_bytes(*arguments, self.vocabulary.n_vocab)
+        if n_bytes < 0:
             raise IndexError
-        n_bytes = int(of_each.sum())
-        out = np.empty(n_bytes + PADDING, np.uint8)
-        shift = 1 if tokens.dtype == np.uint16 else 2
-        self.kernels.decode_tokens(address(tokens), len(tokens), shift, address(table), address(out))
-        return out[:n_bytes].tobytes()
+        data, where = new_bytes(n_bytes)
+        kernels.decode_tokens(*arguments, where, where + n_bytes)
+        return data
 
 
-class Worker:
-    """What one thread needs: state, tables of remembered pieces, buffers."""
+class Scanner:
+    """What one thread needs to find pieces: a state, and buffers for a batch of them."""
 
-    def __init__(self, engine: FastEngine) -> None:
-        self.engine = engine
-        self.kernels, self.pieces, self.fields = numba_kernels()
-        f = self.fields
+    short: NDArray[np.uint8]
+    long: NDArray[np.uint8]
+    arena: NDArray[np.uint8]
+
+    def __init__(self) -> None:
+        self.kernels = numba_kernels()
+        self.fields = f = self.kernels.state
         self.state = np.zeros(f.N_FIELDS, np.int64)
         self.state_address = address(self.state)
         self.starts = np.zeros(f.BUFFER_PIECES + 64, np.uint32)
         self.keys = np.zeros(4 * (f.BUFFER_PIECES + 64), np.int64)
-        index, pages = class_tables()
+        arrays = (self.starts, self.keys, *class_tables(), key_masks())
+        for field, array in zip((f.STARTS, f.KEYS, f.CLASS_INDEX, f.CLASS_PAGES, f.KEY_MASKS), arrays):
+            self.set(field, address(array))
+
+    def set(self, field: int, value: int) -> None:
+        """Write one field of the state."""
+        self.state[field >> 3] = value
+
+    def get(self, field: int) -> int:
+        """Read one field of the state."""
+        return int(self.state[field >> 3])
+
+    def use_tables(self, short_slot_bytes: int, *, short_percent: int, long_percent: int) -> None:
+        """Tell the kernels where the tables are, and how full each may become."""
+        f = self.fields
+        n_short, n_long = len(self.short) // short_slot_bytes, len(self.long) // 32
+        self.set(f.SHORT, address(self.short))
+        self.set(f.SHORT_SHIFT, 65 - n_short.bit_length())
+        self.set(f.SHORT_LIMIT, n_short * short_percent // 100)
+        self.set(f.LONG, address(self.long))
+        self.set(f.LONG_MASK, n_long - 1)
+        self.set(f.LONG_LIMIT, n_long * long_percent // 100)
+        self.set(f.ARENA, address(self.arena))
+        self.set(f.ARENA_BYTES, len(self.arena))
+
+
+class Worker(Scanner):
+    """What one thread needs to encode: also what it remembers of pieces, and a buffer for ids."""
+
+    def __init__(self, engine: FastEngine) -> None:
+        super().__init__()
+        self.engine = engine
+        f = self.fields
         for field, array in (
-            (f.STARTS, self.starts),
-            (f.KEYS, self.keys),
-            (f.CLASS_INDEX, index),
-            (f.CLASS_PAGES, pages),
-            (f.KEY_MASKS, key_masks()),
             (f.PAIRS, engine.pairs),
             (f.BYTE_TOKENS, engine.byte_tokens),
             (f.IDS, engine.ids),
@@ -159,14 +185,6 @@ class Worker:
         self.out = np.zeros(1 << 17, np.uint8)
         self.forget(MIN_SHORT_SLOTS, MIN_LONG_SLOTS)
 
-    def set(self, field: int, value: int) -> None:
-        """Write one field of the state."""
-        self.state[field >> 3] = value
-
-    def get(self, field: int) -> int:
-        """Read one field of the state."""
-        return int(self.state[field >> 3])
-
     def forget(self, short_slots: int, long_slots: int) -> None:
         """Begin with empty tables, in which only the vocabulary's own strings are remembered."""
         f = self.fields
@@ -176,35 +194,32 @@ class Worker:
         self._use_tables()
         for field in (f.N_SHORT, f.N_LONG, f.ARENA_USED):
             self.set(field, 0)
-        self.encode(self.engine.seeds, -1, False)
+        seeds = self.engine.seeds
+        self.encode(
+            seeds, -1, False, np.empty(sum(map(len, seeds)) + len(seeds) + PADDING, self.engine.dtype)
+        )
 
     def _use_tables(self) -> None:
-        f = self.fields
-        n_short, n_long = len(self.short) // 64, len(self.long) // 32
-        self.set(f.SHORT, address(self.short))
-        self.set(f.SHORT_SHIFT, 65 - n_short.bit_length())
         # Frequent pieces should stand where they are looked for first; at its cap a table may fill up further.
-        self.set(f.SHORT_LIMIT, n_short * (35 if n_short < MAX_SHORT_SLOTS else 65) // 100)
-        self.set(f.LONG, address(self.long))
-        self.set(f.LONG_MASK, n_long - 1)
-        self.set(f.LONG_LIMIT, n_long * 6 // 10)
-        self.set(f.ARENA, address(self.arena))
-        self.set(f.ARENA_BYTES, len(self.arena))
+        growing = len(self.short) < 64 * MAX_SHORT_SLOTS
+        self.use_tables(64, short_percent=35 if growing else 65, long_percent=60)
 
     def make_room(self, what: int) -> None:
         """Double the table that is full; at its cap, forget everything."""
         n_short, n_long = len(self.short) // 64, len(self.long) // 32
-        if what == self.kernels.SHORT_FULL:
+        if what == self.kernels.encode.SHORT_FULL:
             if n_short >= MAX_SHORT_SLOTS:
                 return self._forget_now(n_short, n_long)
             larger = zeros(2 * len(self.short))
-            self.pieces.move_short(address(self.short), n_short, address(larger), 64 - n_short.bit_length(), 6)
+            self.kernels.pieces.move_short(
+                address(self.short), n_short, address(larger), 64 - n_short.bit_length(), 6
+            )
             self.short = larger
         elif self.get(self.fields.N_LONG) > self.get(self.fields.LONG_LIMIT):
             if n_long >= MAX_LONG_SLOTS:
                 return self._forget_now(n_short, n_long)
             larger = zeros(2 * len(self.long))
-            self.pieces.move_long(address(self.long), n_long, address(larger), 2 * n_long - 1)
+            self.kernels.pieces.move_long(address(self.long), n_long, address(larger), 2 * n_long - 1)
             self.long = larger
         else:
             if len(self.arena) >= MAX_ARENA_BYTES:
@@ -216,11 +231,10 @@ class Worker:
 
     def _forget_now(self, short_slots: int, long_slots: int) -> None:
         """Forget in the middle of a text: the scan's own fields are kept."""
-        kept = self.state.copy()
-        f = self.fields
+        kept, starts, f = self.state.copy(), self.starts.copy(), self.fields
         self.forget(short_slots, long_slots)
         now = self.state.copy()
-        self.state[:] = kept
+        self.state[:], self.starts[:] = kept, starts
         for field in (f.N_SHORT, f.N_LONG, f.ARENA_USED):
             self.state[field >> 3] = now[field >> 3]
         self._use_tables()
@@ -254,7 +268,7 @@ class Worker:
             (f.BEGUN, 0),
         ):
             self.set(field, value)
-        while (status := self.kernels.encode_parts(self.state_address)) != self.kernels.DONE:
+        while status := self.kernels.encode.encode_parts(self.state_address):
             self.make_room(status)
         begins -= address(target)
         begins >>= dtype.itemsize.bit_length() - 1

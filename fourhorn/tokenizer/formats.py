@@ -13,16 +13,16 @@ one that is the released vocabulary but for damage is told by its SHA-256. Damag
 
 import base64
 import binascii
-import hashlib
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fourhorn.errors import UserError, unknown
-from fourhorn.files import atomic_write, read_json
+from fourhorn.files import atomic_write, read_json, sha256_bytes, sha256_file
 from fourhorn.tokenizer.bpe import Pair, encode_piece, token_bytes
-from fourhorn.tokenizer.bytes import BYTE_OF_CHAR, BYTE_OF_TOKEN, hidden, visible
+from fourhorn.tokenizer.bytes import BYTE_OF_CHAR, BYTE_OF_TOKEN, visible
 from fourhorn.tokenizer.pattern import SPLIT_PATTERN
 from fourhorn.tokenizer.vocabulary import EOT, Vocabulary
 
@@ -55,7 +55,9 @@ def load(path: str | Path) -> Vocabulary:
             "or one .tiktoken file. Train one: fourhorn tokenizer train TEXT FOLDER."
         )
     if not path.exists():
-        raise UserError(f"{path} does not exist. Give a folder with encoder.json and vocab.bpe, or a tokenizer.json.")
+        raise UserError(
+            f"{path} does not exist. Give a folder with encoder.json and vocab.bpe, or a tokenizer.json."
+        )
     if path.suffix == ".tiktoken":
         return load_tiktoken(path)
     for names in PAIRS_OF_FILES:
@@ -83,7 +85,7 @@ def load_pair(encoder_path: Path, merges_path: Path) -> Vocabulary:
     lines = [line.rstrip("\r") for line in lines]
     special = None if encoder_path.name == "vocab.json" else ()
     vocabulary = assemble(encoder, lines[first:], str(merges_path), str(encoder_path), first + 1, special)
-    claims = hashlib.sha256("\n".join(lines[first:][:N_FIRST_MERGES]).encode()).hexdigest()
+    claims = sha256_bytes("\n".join(lines[first:][:N_FIRST_MERGES]).encode())
     if claims == RELEASED_FIRST_MERGES_SHA256 and len(lines) > 45_000:
         _check_released(vocabulary, encoder_path, merges_path)
     return vocabulary
@@ -91,12 +93,14 @@ def load_pair(encoder_path: Path, merges_path: Path) -> Vocabulary:
 
 def _check_released(vocabulary: Vocabulary, encoder_path: Path, merges_path: Path) -> None:
     """A vocabulary that begins as the release does must be the release, to the byte."""
-    written = {"encoder.json": encoder_text(vocabulary), "vocab.bpe": merges_text(vocabulary)}
-    for (name, text), path in zip(written.items(), (encoder_path, merges_path)):
-        if hashlib.sha256(text.encode()).hexdigest() != RELEASED_SHA256[name]:
+    writers = {"encoder.json": encoder_text, "vocab.bpe": merges_text}
+    for (name, text_of), path in zip(writers.items(), (encoder_path, merges_path)):
+        known = RELEASED_SHA256[name]
+        # a copy with other white space between its tokens is the release, too
+        if sha256_file(path) != known and sha256_bytes(text_of(vocabulary).encode()) != known:
             raise UserError(
                 f"{path} is damaged: it begins as the released GPT-2 vocabulary, but its SHA-256 is not "
-                f"{RELEASED_SHA256[name][:12]}…. Fetch it again."
+                f"{known[:12]}…. Fetch it again."
             )
 
 
@@ -138,8 +142,10 @@ def assemble(
     if len(numbers) != 256 + len(merges):
         Vocabulary.of(merges, merges_name)  # names the duplicate
     ids = [encoder[text] for text in numbers]
-    if any(a >= b for a, b in zip(ids[256:], ids[257:])):
-        raise UserError(f"{encoder_name} does not belong to {merges_name}: ids do not rise in the order of the merges.")
+    if any(a >= b for a, b in itertools.pairwise(ids[256:])):
+        raise UserError(
+            f"{encoder_name} does not belong to {merges_name}: ids do not rise in the order of the merges."
+        )
     rest = {text: token for text, token in encoder.items() if text not in numbers}
     for text in rest:
         if text not in (special or ()) and not (len(text) > 2 and text[0] + text[-1] in ("<>", "[]")):
@@ -190,9 +196,13 @@ def load_tokenizer_json(path: Path) -> Vocabulary:
         model, split, special = value["model"], value["pre_tokenizer"], value.get("added_tokens", [])
         kind, encoder, merges = model["type"], dict(model["vocab"]), model["merges"]
     except (KeyError, TypeError, ValueError):
-        raise UserError(f"{path} is not a tokenizer.json: it has no BPE model with vocab and merges.") from None
+        raise UserError(
+            f"{path} is not a tokenizer.json: it has no BPE model with vocab and merges."
+        ) from None
     if kind != "BPE" or value.get("normalizer") or not _splits_as_gpt2(split):
-        raise UserError(f"{path} is not a tokenizer of GPT-2's kind: byte-level BPE with the split pattern of GPT-2.")
+        raise UserError(
+            f"{path} is not a tokenizer of GPT-2's kind: byte-level BPE with the split pattern of GPT-2."
+        )
     names = [token["content"] for token in special]
     encoder |= {token["content"]: token["id"] for token in special}
     lines = [line if isinstance(line, str) else " ".join(line) for line in merges]
@@ -212,12 +222,17 @@ def save_tokenizer_json(vocabulary: Vocabulary, path: Path) -> None:
     """Write a `tokenizer.json` that Hugging Face `tokenizers` and `transformers` load."""
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip"), False) | {"normalized": False, "special": True}
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    options = dict.fromkeys(("dropout", "unk_token"), None) | {"continuing_subword_prefix": "", "end_of_word_suffix": ""}
+    options = dict.fromkeys(("dropout", "unk_token"), None) | {
+        "continuing_subword_prefix": "",
+        "end_of_word_suffix": "",
+    }
     value = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": i, "content": text, **flags} for text, i in vocabulary.special_tokens.items()],
+        "added_tokens": [
+            {"id": i, "content": text, **flags} for text, i in vocabulary.special_tokens.items()
+        ],
         "normalizer": None,
         "pre_tokenizer": level,
         "post_processor": {**level, "trim_offsets": False},

@@ -1,5 +1,7 @@
 """Memory that kernels work on: zeroed, in huge pages where the system has them; and the tables that never change."""
 
+import contextlib
+import ctypes
 import functools
 import mmap
 from typing import Any
@@ -18,10 +20,8 @@ def zeros(n_bytes: int) -> NDArray[np.uint8]:
     if n_bytes < HUGE_PAGE_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.zeros(n_bytes, np.uint8)
     area = mmap.mmap(-1, n_bytes + HUGE_PAGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    try:
+    with contextlib.suppress(OSError):
         area.madvise(mmap.MADV_HUGEPAGE)
-    except OSError:
-        pass
     memory = np.frombuffer(area, np.uint8)
     start = -memory.ctypes.data % HUGE_PAGE_BYTES
     return memory[start : start + n_bytes]
@@ -32,15 +32,26 @@ def address(array: NDArray[Any]) -> int:
     return int(array.ctypes.data)
 
 
+def new_bytes(n: int) -> tuple[bytes, int]:
+    """A bytes object whose content is still to be written, once, at the address given; it saves copying the result."""
+    make, find = ctypes.pythonapi.PyBytes_FromStringAndSize, ctypes.pythonapi.PyBytes_AsString
+    make.restype, make.argtypes = ctypes.py_object, [ctypes.c_char_p, ctypes.c_ssize_t]
+    find.restype, find.argtypes = ctypes.c_void_p, [ctypes.py_object]
+    data = make(None, n)
+    return data, find(data)
+
+
 @functools.cache
 def class_tables() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The classes of all characters as pages of 256, equal pages kept once: the page of each 256 characters, the pages."""
+    """The classes of all characters: which page each 256 characters have, and the distinct pages."""
     classes = np.zeros(0x110000, np.uint8)
     for value, table in enumerate((LETTERS, NUMBERS, WHITE_SPACE), start=1):
         for first, last in ranges(table):
             classes[first : last + 1] = value
     pages: dict[bytes, int] = {}
-    index = [pages.setdefault(classes[i : i + 256].tobytes(), len(pages)) for i in range(0, len(classes), 256)]
+    index = [
+        pages.setdefault(classes[i : i + 256].tobytes(), len(pages)) for i in range(0, len(classes), 256)
+    ]
     return np.array(index, np.uint8), np.frombuffer(b"".join(pages), np.uint8)
 
 

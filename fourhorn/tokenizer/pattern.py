@@ -29,7 +29,9 @@ def ranges(table: str) -> list[tuple[int, int]]:
 @functools.cache
 def _compiled() -> re.Pattern[str]:
     """SPLIT_PATTERN for Python's own `re`, which knows no \\p{…} and whose \\s holds four characters too many."""
-    letter, number, space = ("".join(f"{chr(a)}-{chr(b)}" for a, b in ranges(t)) for t in (LETTERS, NUMBERS, WHITE_SPACE))
+    letter, number, space = (
+        "".join(f"{chr(a)}-{chr(b)}" for a, b in ranges(t)) for t in (LETTERS, NUMBERS, WHITE_SPACE)
+    )
     return re.compile(
         f"'(?:[stmd]|re|ve|ll)| ?[{letter}]+| ?[{number}]+| ?[^{space}{letter}{number}]+"
         f"|[{space}]+(?![^{space}])|[{space}]+"

@@ -42,7 +42,9 @@ def safe_cut(data: bytes, start: int, near: int) -> int:
     lower = near
     while lower > start:
         upper, lower = lower, max(start, lower - window)
-        found = [m.start() for m in _SAFE_CUT.finditer(data, max(lower, start + 1), min(upper + 1, len(data)))]
+        found = [
+            m.start() for m in _SAFE_CUT.finditer(data, max(lower, start + 1), min(upper + 1, len(data)))
+        ]
         if found:
             return found[-1]
         window *= 4
@@ -73,12 +75,18 @@ def batches(documents: Iterable[bytes], batch_bytes: int = BATCH_BYTES) -> Itera
 def _cut(document: bytes, batch_bytes: int) -> Iterator[Batch]:
     start = 0
     while start < len(document):
-        end = safe_cut(document, start, start + batch_bytes) if len(document) - start > batch_bytes else len(document)
+        end = (
+            safe_cut(document, start, start + batch_bytes)
+            if len(document) - start > batch_bytes
+            else len(document)
+        )
         yield Batch([document[start:end]], continues=start > 0)
         start = end
 
 
-def read_batches(source: str | Path, *, text_column: str = "text", batch_bytes: int = BATCH_BYTES) -> Iterator[Batch]:
+def read_batches(
+    source: str | Path, *, text_column: str = "text", batch_bytes: int = BATCH_BYTES
+) -> Iterator[Batch]:
     """The documents of a record file or of a folder of shards."""
     for shard in list_shards(source):
         if kind(shard) == ".txt":
@@ -110,7 +118,7 @@ def _plain_batches(path: Path, batch_bytes: int) -> Iterator[Batch]:
 
 
 def input_hashes(source: str | Path) -> dict[str, str]:
-    """The SHA-256 of each input file by name; taken from the manifest of the stage that wrote it, where there is one."""
+    """The SHA-256 of each input file by name, from the manifest of the stage that wrote it where there is one."""
     hashes = {}
     for shard in list_shards(source):
         manifest = read_manifest(shard.parent)

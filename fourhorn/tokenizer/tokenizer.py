@@ -3,18 +3,16 @@
 Section 2.2: a byte-level BPE can encode any Unicode string, and decoding what it encoded gives back the same bytes. The
 work is done by one of two engines with the same results, `fast.py` (Numba) or `plain.py`. Special tokens follow
 tiktoken's contract: in user text `<|endoftext|>` is ordinary text unless it is allowed, and `encode` refuses it.
-Text or UTF-8 bytes in, ids out (uint16, or uint32 beyond 65,536 ids); raises `UserError` for an id outside the vocabulary.
+Text or bytes in, ids out (uint16, or uint32 beyond 65,536 ids). An id outside the vocabulary raises `UserError`.
 """
 
 import codecs
 import functools
 import itertools
 import re
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +22,10 @@ from fourhorn.files import sha256_bytes
 from fourhorn.tokenizer import formats
 from fourhorn.tokenizer.fast import make_engine
 from fourhorn.tokenizer.source import Batch, batches
+from fourhorn.tokenizer.threads import in_order
 from fourhorn.tokenizer.vocabulary import EOT, Vocabulary
 
 Tokens = NDArray[Any]
-A, B = TypeVar("A"), TypeVar("B")
 
 
 class Tokenizer:
@@ -48,14 +46,16 @@ class Tokenizer:
         return cls(formats.load(path), plain=plain)
 
     @classmethod
-    def train(cls, texts: Iterable[str] | str | Path, *, n_vocab: int = 50257, min_frequency: int = 1) -> "Tokenizer":
+    def train(
+        cls, texts: Iterable[str] | str | Path, *, n_vocab: int = 50257, min_frequency: int = 1
+    ) -> "Tokenizer":
         """Learn a vocabulary of `n_vocab` tokens from texts, or from a record file or a folder of shards."""
         from fourhorn.tokenizer.train import learn
 
         return cls(learn(texts, n_vocab=n_vocab, min_frequency=min_frequency))
 
     def save(self, folder: str | Path, *, format: str = "openai") -> None:
-        """Write the vocabulary into `folder`: openai (encoder.json + vocab.bpe), huggingface, huggingface-pair, tiktoken."""
+        """Write the vocabulary into `folder`: as openai (encoder.json + vocab.bpe) or another of `formats.WRITERS`."""
         formats.save(self.vocabulary, Path(folder), format)
 
     @functools.cached_property
@@ -77,7 +77,9 @@ class Tokenizer:
     def eot(self) -> int:
         """The id of `<|endoftext|>`, which separates documents."""
         if EOT not in self.special_tokens:
-            raise UserError(f"This vocabulary has no {EOT} token; its special tokens: {list(self.special_tokens)}.")
+            raise UserError(
+                f"This vocabulary has no {EOT} token; its special tokens: {list(self.special_tokens)}."
+            )
         return self.special_tokens[EOT]
 
     def __eq__(self, other: object) -> bool:
@@ -184,7 +186,8 @@ class Tokenizer:
             return self._engine.encode_documents(batch.parts, separator, batch.continues, out)  # type: ignore[no-any-return]
 
         begins = []
-        for (ids, starts), batch in zip(in_order(encode, zip(work, ends), n_threads), work):
+        results: Iterator[tuple[Tokens, NDArray[np.int64]]] = in_order(encode, zip(work, ends), n_threads)
+        for (ids, starts), batch in zip(results, work):
             if n_threads > 1:
                 tokens[end : end + len(ids)] = ids
             begins.append(starts[int(batch.continues) : -1] + end)
@@ -200,7 +203,9 @@ class Tokenizer:
     def decode_bytes(self, tokens: Sequence[int] | Tokens) -> bytes:
         """The bytes of ids, exactly."""
         try:
-            return self._engine.decode(np.asarray(tokens, dtype=np.uint32).ravel())  # type: ignore[no-any-return]
+            narrow = isinstance(tokens, np.ndarray) and tokens.dtype == np.uint16
+            ids = np.asarray(tokens, dtype=np.uint16 if narrow else np.uint32).ravel()
+            return self._engine.decode(ids)  # type: ignore[no-any-return]
         except (KeyError, OverflowError, IndexError):
             bad = [t for t in np.asarray(tokens).ravel().tolist() if t not in self.vocabulary.bytes_of_id]
             raise UserError(f"{bad[0]} is no id of this vocabulary, which has {self.n_vocab:,}.") from None
@@ -228,21 +233,6 @@ class StreamDecoder:
     def finish(self) -> str:
         """What is left: U+FFFD for a character that was never completed."""
         return self._decoder.decode(b"", final=True)
-
-
-def in_order(function: Callable[[A], B], work: Iterable[A], n_threads: int) -> Iterator[B]:
-    """`map` with several threads: results in order, only a few items of `work` taken ahead."""
-    if n_threads <= 1:
-        yield from map(function, work)
-        return
-    with ThreadPoolExecutor(n_threads) as pool:
-        waiting: deque[Future[B]] = deque()
-        for item in work:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > n_threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def utf8(text: str) -> bytes:

@@ -17,7 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourhorn.errors import UserError
-from fourhorn.files import Manifest, atomic_write, finished, read_json, sha256_file, write_json, write_manifest
+from fourhorn.files import (
+    Manifest,
+    atomic_write,
+    finished,
+    read_json,
+    sha256_file,
+    write_json,
+    write_manifest,
+)
 from fourhorn.progress import progress
 from fourhorn.tokenizer.source import BATCH_BYTES, Batch, input_hashes, read_batches
 from fourhorn.tokenizer.tokenizer import Tokenizer, Tokens
@@ -139,14 +147,16 @@ class ShardWriter:
             # The next shard begins with the first document that begins at or after `room`.
             begin = max(here + 1, first) if self._count["n_tokens"] == 0 else max(here, first)
             end = min(max(begin, int(np.searchsorted(starts, room))), len(batch.parts))
-            self._append(ids[starts[here] : starts[end]], end - max(here, first), int(sizes[end] - sizes[here]))
+            self._append(
+                ids[starts[here] : starts[end]], end - max(here, first), int(sizes[end] - sizes[here])
+            )
             here = end
             if here < len(batch.parts):
                 self._close()
 
     def _append(self, ids: Tokens, n_documents: int, n_bytes_text: int) -> None:
         assert self._file is not None
-        data = memoryview(np.ascontiguousarray(ids.astype(ids.dtype.newbyteorder("<"), copy=False))).cast("B")
+        data = np.ascontiguousarray(ids.astype(ids.dtype.newbyteorder("<"), copy=False)).data
         self._file.write(data)
         self._digest.update(data)
         self._count["n_tokens"] += len(ids)
@@ -209,9 +219,13 @@ class TokenShards:
         path = self.folder / "index.json"
         index = read_json(path)
         if not isinstance(index, dict) or index.get("magic") != MAGIC:
-            raise UserError(f"{path} is no index of token shards. Make them with: fourhorn tokens TEXT FOLDER.")
+            raise UserError(
+                f"{path} is no index of token shards. Make them with: fourhorn tokens TEXT FOLDER."
+            )
         if index.get("version") != VERSION:
-            raise UserError(f"{path} has version {index.get('version')}; this fourhorn reads version {VERSION}.")
+            raise UserError(
+                f"{path} has version {index.get('version')}; this fourhorn reads version {VERSION}."
+            )
         self.index: dict[str, Any] = index
         self.dtype = np.dtype(index["dtype"]).newbyteorder("<")
         self.eot, self.n_vocab = int(index["eot"]), int(index["n_vocab"])
@@ -220,7 +234,9 @@ class TokenShards:
         self._maps = [self._map(shard) for shard in index["shards"]]
         self._starts = np.concatenate([[0], np.cumsum([len(m) for m in self._maps])])
         if len(self) != index["n_tokens"]:
-            raise UserError(f"{path} is damaged: its shards hold {len(self):,} tokens, not {index['n_tokens']:,}.")
+            raise UserError(
+                f"{path} is damaged: its shards hold {len(self):,} tokens, not {index['n_tokens']:,}."
+            )
 
     def _map(self, shard: dict[str, Any]) -> NDArray[Any]:
         path = self.folder / shard["name"]
@@ -239,7 +255,9 @@ class TokenShards:
     def read(self, start: int, count: int) -> NDArray[Any]:
         """The ids `start` to `start + count`, across shards; a view where they lie in one."""
         if not 0 <= start <= start + count <= len(self):
-            raise UserError(f"Tokens {start:,} to {start + count:,} are outside of the {len(self):,} in {self.folder}.")
+            raise UserError(
+                f"Tokens {start:,} to {start + count:,} are outside of the {len(self):,} in {self.folder}."
+            )
         parts = []
         shard = max(int(np.searchsorted(self._starts, start, side="right")) - 1, 0)
         while count > 0:
@@ -254,4 +272,6 @@ class TokenShards:
         for shard in self.index["shards"]:
             path = self.folder / shard["name"]
             if sha256_file(path) != shard["sha256"]:
-                raise UserError(f"{path} is damaged: its SHA-256 is not the index's. Run fourhorn tokens again.")
+                raise UserError(
+                    f"{path} is damaged: its SHA-256 is not the index's. Run fourhorn tokens again."
+                )

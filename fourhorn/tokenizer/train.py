@@ -1,8 +1,8 @@
 """Learn a vocabulary from text: `fourhorn tokenizer train`.
 
 Section 2.2: 50,257 tokens are the 256 bytes, 50,000 merges and `<|endoftext|>`. Pieces are counted over all documents,
-then pairs are merged by frequency, ties by smaller left id, then smaller right id (the order of Hugging Face's trainer;
-the release's own is not known). Counts are 64-bit. Memory grows with distinct pieces, not with text: see docs/tokenizer.md.
+then pairs are merged by frequency; ties by smaller left id, then smaller right id, which is the order of Hugging Face's
+trainer (the release's own is not known). Counts are 64-bit. Memory grows with distinct pieces, not with text.
 In: text records. Out: encoder.json, vocab.bpe, manifest.json. Raises `UserError` for input without text.
 """
 
@@ -14,7 +14,7 @@ from fourhorn.errors import UserError
 from fourhorn.files import Manifest, finished, sha256_file, write_manifest
 from fourhorn.progress import progress
 from fourhorn.tokenizer import formats
-from fourhorn.tokenizer.fast import make_counter
+from fourhorn.tokenizer.counter import make_counter
 from fourhorn.tokenizer.source import Batch, batches, input_hashes, read_batches
 from fourhorn.tokenizer.vocabulary import MAX_TOKENS, Vocabulary
 
@@ -101,7 +101,9 @@ def check_n_vocab(n_vocab: int) -> None:
         )
 
 
-def _learn(source: Iterable[Batch], n_vocab: int, min_frequency: int, n_threads: int) -> tuple[Vocabulary, int]:
+def _learn(
+    source: Iterable[Batch], n_vocab: int, min_frequency: int, n_threads: int
+) -> tuple[Vocabulary, int]:
     counter = make_counter(n_threads)
     counter.count(source)
     if not counter.n_pieces:

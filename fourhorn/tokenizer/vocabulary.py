@@ -40,7 +40,9 @@ class Vocabulary:
         taken = set(ids)
         for text, token in self.special_tokens.items():
             if token in taken or token < 0:
-                raise UserError(f"{self.where} is damaged: special token {text!r} has id {token}, which another token has.")
+                raise UserError(
+                    f"{self.where} is damaged: special token {text!r} has id {token}, which another token has."
+                )
             if not text:
                 raise UserError(f"{self.where} is damaged: a special token is empty.")
             taken.add(token)
@@ -51,7 +53,9 @@ class Vocabulary:
         seen: dict[Pair, int] = {}
         for i, pair in enumerate(self.merges):
             if not (0 <= pair[0] < 256 + i and 0 <= pair[1] < 256 + i):
-                raise UserError(f"{self.where} is damaged: merge {i + 1} joins a token that no earlier merge makes.")
+                raise UserError(
+                    f"{self.where} is damaged: merge {i + 1} joins a token that no earlier merge makes."
+                )
             if pair in seen:
                 raise UserError(
                     f"{self.where} is damaged: merge {i + 1} ({self._show(pair)}) repeats merge {seen[pair] + 1}. "

@@ -14,16 +14,25 @@ from fourhorn.tokenizer.kernels.intrinsics import (
     inlined,
     inner,
     kernel,
+    load8,
     load16,
     load32,
     load64,
     shift_right,
+    store8,
     store16,
     store32,
     store64,
 )
 from fourhorn.tokenizer.kernels.merge import MERGE_BYTES, build_pairs, merge_long, merge_short
-from fourhorn.tokenizer.kernels.pieces import KEY_BYTES, SHORT_BYTES, find_long, find_short, hash_long, next_pieces
+from fourhorn.tokenizer.kernels.pieces import (
+    KEY_BYTES,
+    SHORT_BYTES,
+    find_long,
+    find_short,
+    hash_long,
+    next_pieces,
+)
 from fourhorn.tokenizer.kernels.state import (
     ARENA,
     ARENA_BYTES,
@@ -34,8 +43,8 @@ from fourhorn.tokenizer.kernels.state import (
     BEGUN,
     CONTINUES,
     ENDED,
-    IDS,
     ID_SHIFT,
+    IDS,
     KEYS,
     LONG,
     LONG_LIMIT,
@@ -206,7 +215,9 @@ def encode_parts(state):
         while not get(state, ENDED) and status == DONE:
             if get(state, N_SHORT) > get(state, SHORT_LIMIT):
                 status = SHORT_FULL
-            elif get(state, N_LONG) > get(state, LONG_LIMIT) or get(state, ARENA_USED) + ARENA_ROOM > get(state, ARENA_BYTES):
+            elif get(state, N_LONG) > get(state, LONG_LIMIT) or get(state, ARENA_USED) + ARENA_ROOM > get(
+                state, ARENA_BYTES
+            ):
                 status = LONG_FULL
             else:
                 next_pieces(state, SLOT_SHIFT)
@@ -226,22 +237,43 @@ def fill_pairs(lefts, rights, pairs):
     build_pairs(lefts, rights, pairs, len(pairs) - 1)
 
 
+@inlined
+def decode_entry(ids, i, id_shift, table):
+    """Where the entry of id number `i` stands."""
+    return table + 32 * (load16(ids + 2 * i) if id_shift == 1 else load32(ids + 4 * i))
+
+
 @kernel
-def decode_tokens(ids, n, id_shift, table, out):
-    """Write the bytes of `n` ids at an address to `out`; returns how many bytes.
+def decoded_bytes(ids, n, id_shift, table, n_vocab):
+    """How many bytes `n` ids stand for; -1 if one of them is not in the table."""
+    total = 0
+    for i in range(n):
+        entry = decode_entry(ids, i, id_shift, table)
+        if entry >= table + 32 * n_vocab:
+            return -1
+        length = load64(entry + 24)
+        if length < 0:
+            return -1
+        total += length
+    return total
+
+
+@kernel
+def decode_tokens(ids, n, id_shift, table, out, end):
+    """Write the bytes of `n` ids at an address to `out`, not beyond `end`.
 
     The table has 32 bytes per id: the first 24 bytes, and how many there are; beyond 24 the address of all of them
     stands in place of the first eight.
     """
-    begin = out
     for i in range(n):
-        entry = table + 32 * (load16(ids + 2 * i) if id_shift == 1 else load32(ids + 4 * i))
+        entry = decode_entry(ids, i, id_shift, table)
         length = load64(entry + 24)
-        if length <= 24:
-            copy32(out, entry)
-        else:
-            source = load64(entry)
-            for j in range(0, length, 32):
+        source = entry if length <= 24 else load64(entry)
+        if out + length + 32 <= end:
+            copy32(out, source)
+            for j in range(32, length, 32):
                 copy32(out + j, source + j)
+        else:
+            for j in range(length):
+                store8(out + j, load8(source + j))
         out += length
-    return out - begin

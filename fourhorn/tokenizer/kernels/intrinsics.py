@@ -12,15 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
+from numba import njit
+from numba import types as numba_types
+from numba.core import cgutils as numba_cgutils
 from numba.core.errors import NumbaWarning
-from numba.extending import intrinsic
+from numba.extending import intrinsic as numba_intrinsic
+
+intrinsic: Any = numba_intrinsic
+types: Any = numba_types
+cgutils: Any = numba_cgutils
 
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 BYTES_32, BYTES_64 = ir.VectorType(I8, 32), ir.VectorType(I8, 64)
 
-_SOURCES = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()[:12]
+_SOURCES = hashlib.sha256(
+    b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))
+).hexdigest()[:12]
 cached = True  # False once Numba finds no folder that it may write to
 
 
@@ -94,7 +101,7 @@ def copy32(typing_context: Any, destination: Any, source: Any) -> Any:
 
 @intrinsic
 def copy_masked(typing_context: Any, destination: Any, source: Any, mask_and_tag: Any) -> Any:
-    """Copy 32 bytes, but only the bits of a mask, and set the bits of a tag: both of 32 bytes, the tag behind the mask."""
+    """Copy 32 bytes, keeping the bits of a mask and setting those of a tag, which stands behind the mask."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         to, source, mask = (builder.inttoptr(a, BYTES_32.as_pointer()) for a in arguments)
@@ -168,7 +175,7 @@ def shift_right(typing_context: Any, value: Any, n: Any) -> Any:
 
 @intrinsic
 def ascii_masks(typing_context: Any, address: Any) -> Any:
-    """The 64 bytes at an address as bit masks: letters, digits, white space, spaces, apostrophes, bytes beyond ASCII."""
+    """The 64 bytes at an address as bit masks: letters, digits, white space, spaces, apostrophes, beyond ASCII."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         text = builder.load(builder.inttoptr(arguments[0], BYTES_64.as_pointer()))

@@ -62,18 +62,18 @@ def merge_short(state, address, n, tokens, work):
             best = min(best, best_of[i])
         if best == np.uint32(NONE):
             break
-        i, token = np.int64(best) & 0xFF, np.int64(best) >> 8
-        gone = following[i]
+        place, token = np.int64(best) & 0xFF, np.int64(best) >> 8
+        gone = following[place]
         after = following[gone]
-        tokens[i] = token
-        following[i] = after
+        tokens[place] = token
+        following[place] = after
         best_of[gone] = NONE
-        best_of[i] = NONE
+        best_of[place] = NONE
         if after < n:
-            before[after] = i
-            best_of[i] = candidate(pairs, mask, token, tokens[after], i)
-        if i > 0:
-            left = before[i]
+            before[after] = place
+            best_of[place] = candidate(pairs, mask, token, tokens[after], place)
+        if place > 0:
+            left = before[place]
             best_of[left] = candidate(pairs, mask, tokens[left], token, left)
     count, i = 0, 0
     while i < n:

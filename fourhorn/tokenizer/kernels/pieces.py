@@ -1,8 +1,8 @@
 """Pieces as keys: how a table finds what it remembers of a piece.
 
-A short piece (up to 23 bytes) is its own key: three 64-bit words, padded with zeros, its length in the last byte. A long
-one is found by a 64-bit hash and then compared byte by byte with its copy in the arena. Tables are open-addressed,
-a power of two in size and at most half full; an entry is never removed.
+A short piece (up to 23 bytes) is its own key: three 64-bit words, padded with zeros, its length in the last byte. A
+long one is found by a 64-bit hash and then compared with its copy in the arena. Tables are open-addressed and a power
+of two in size; an entry is never removed.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -18,6 +18,7 @@ from fourhorn.tokenizer.kernels.intrinsics import (
     shift_right,
     store64,
 )
+from fourhorn.tokenizer.kernels.split import find_starts
 from fourhorn.tokenizer.kernels.state import (
     AT,
     ENDED,
@@ -33,7 +34,6 @@ from fourhorn.tokenizer.kernels.state import (
     get,
     put,
 )
-from fourhorn.tokenizer.kernels.split import find_starts
 
 SHORT_BYTES = 23
 KEY_BYTES = 32  # three words and the address of the slot to look into first
@@ -87,7 +87,11 @@ def find_long(table, mask, arena, address, length, h):
         known = load64(slot)
         if known == 0:
             return slot
-        if known == h and load64(slot + 16) == length and same_bytes(arena + load64(slot + 8), address, length):
+        if (
+            known == h
+            and load64(slot + 16) == length
+            and same_bytes(arena + load64(slot + 8), address, length)
+        ):
             return slot
         i = (i + 1) & mask
 

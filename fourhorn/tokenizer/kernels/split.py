@@ -218,7 +218,9 @@ def find_starts(state, n):
         valid = -1 if n_bytes - at >= 64 else (1 << (n_bytes - at)) - 1
         inside = 0
         if (high & valid) | get(state, WIDE_LEFT):
-            letters, numbers, white, inside = add_wide(state, block, end, high & valid, letters, numbers, white)
+            letters, numbers, white, inside = add_wide(
+                state, block, end, high & valid, letters, numbers, white
+            )
         letters, numbers, white, spaces = letters & valid, numbers & valid, white & valid, spaces & valid
         others = ~(letters | numbers | white) & valid
         starts = starts_in_block(state, block, end, (letters, numbers, white, spaces), others, inside)

@@ -16,7 +16,16 @@ STARTS, KEYS, NEXT, N_STARTS, ENDED = 112, 120, 128, 136, 144
 # Documents: the array of their offsets, how many, which one is next, the array of where their ids begin.
 OFFSETS, N_PARTS, PART, BEGINS, SEPARATOR, BASE, CONTINUES = 152, 160, 168, 176, 184, 192, 200
 # Tables: of character classes, masks, pairs, bytes, ids.
-CLASS_INDEX, CLASS_PAGES, KEY_MASKS, PAIRS, PAIR_MASK, BYTE_TOKENS, IDS, ID_SHIFT = 208, 216, 224, 232, 240, 248, 256, 264
+CLASS_INDEX, CLASS_PAGES, KEY_MASKS, PAIRS, PAIR_MASK, BYTE_TOKENS, IDS, ID_SHIFT = (
+    208,
+    216,
+    224,
+    232,
+    240,
+    248,
+    256,
+    264,
+)
 # Remembered pieces: short ones, long ones, and the memory for what the slots of the long ones point to.
 SHORT, SHORT_SHIFT, N_SHORT, SHORT_LIMIT = 272, 280, 288, 296
 LONG, LONG_MASK, N_LONG, LONG_LIMIT = 304, 312, 320, 328

@@ -1,0 +1,141 @@
+"""The worst that text can do: a megabyte of one thing, encoded and learned from; start-up; file → token shards.
+
+    python benchmarks/tokenizer_limits.py --vocabulary FOLDER [--shards text.txt]
+
+Times are of the processor. Rival: tiktoken, for encoding, for `decode_bytes`, and for a pipeline of the usual kind: split
+a file into documents, `encode_to_numpy` each, append `<|endoftext|>`, write uint16. It uses one thread, `fourhorn tokens`
+two; both are measured on the clock and in processor time. Memory is the largest resident size of a process of its own.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmarks.table import write_table
+from fourhorn.tokenizer import Tokenizer
+
+PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
+
+
+def adversarial(n: int) -> dict[str, str]:
+    rng = random.Random(0)
+    return {
+        "a": "a" * n,
+        "space": " " * n,
+        "line feed": "\n" * n,
+        "1": "1" * n,
+        "^": "^" * n,
+        "random digits": "".join(rng.choices("0123456789", k=n)),
+        "random letters": "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=n)),
+        "ab": "ab" * (n // 2),
+        "random CJK": "".join(map(chr, rng.choices(range(0x4E00, 0x9FFF), k=n // 3))),
+        "random Unicode": "".join(map(chr, rng.choices(range(0x20, 0xD800), k=n // 3))),
+        "'s": "'s" * (n // 2),
+    }
+
+
+def seconds(function: Callable[[], Any], clock: Callable[[], float] = time.process_time) -> float:
+    started = clock()
+    function()
+    return clock() - started
+
+
+def tiktoken_encoding(ours: Tokenizer) -> Any:
+    import tiktoken
+
+    ranks = {data: i for i, data in ours.vocabulary.bytes_of_id.items() if i != ours.eot}
+    return tiktoken.Encoding("gpt2", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={})
+
+
+def child(what: str, vocabulary: Path, text: Path) -> None:
+    """One pipeline in a process of its own."""
+    clock = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        if what == "fourhorn":
+            from fourhorn.tokenizer.tokens import tokens
+
+            (warm := Path(folder) / "w.txt").write_text("warm up")
+            tokens(warm, Path(folder) / "warm", tokenizer=vocabulary)
+            clock, cpu = time.monotonic(), time.process_time()
+            n = tokens(text, Path(folder) / "out", tokenizer=vocabulary).details["n_tokens"]
+        else:
+            theirs = tiktoken_encoding(Tokenizer.load(vocabulary))
+            clock, cpu, n = time.monotonic(), time.process_time(), 0
+            with open(Path(folder) / "out.bin", "wb") as out:
+                for document in text.read_text(encoding="utf-8").split("<|endoftext|>"):
+                    ids = np.append(theirs.encode_to_numpy(document).astype(np.uint16), np.uint16(50256))
+                    out.write(ids.tobytes())
+                    n += len(ids)
+        result = {"seconds": time.monotonic() - clock, "cpu": time.process_time() - cpu, "tokens": n}
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        print(json.dumps(result | {"megabytes": peak}))
+
+
+def pipelines(vocabulary: Path, text: Path) -> list[list[object]]:
+    rows = []
+    for what in ("fourhorn", "tiktoken"):
+        command = [sys.executable, __file__, "--child", what, "--vocabulary", str(vocabulary), "--shards", str(text)]
+        best: dict[str, float] = {}
+        for _ in range(3 if what == "fourhorn" else 1):
+            out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            result = json.loads(out.splitlines()[-1])
+            best = result if not best or result["seconds"] < best["seconds"] else best
+        size = os.path.getsize(text) / 1e6
+        rates = f"{size / best['seconds']:.1f} MB/s on the clock, {size / best['cpu']:.1f} per processor second"
+        rows.append([f"{text.name} → shards, {size:.0f} MB", what, f"{rates}, {best['megabytes']:.0f} MB resident"])
+        print(rows[-1], flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--vocabulary", type=Path, required=True)
+    parser.add_argument("--shards", type=Path)
+    parser.add_argument("--child")
+    arguments = parser.parse_args()
+    if arguments.child:
+        child(arguments.child, arguments.vocabulary, arguments.shards)
+        return
+    ours = Tokenizer.load(arguments.vocabulary)
+    theirs = tiktoken_encoding(ours)
+    ours.encode_ordinary("warm up")
+    Tokenizer.train(["warm up"], n_vocab=257)
+    rows: list[list[object]] = []
+    for kind, text in adversarial(1_000_000).items():
+        mine = min(seconds(lambda: ours.encode_to_numpy(text)) for _ in range(2))  # noqa: B023
+        rival = seconds(lambda: theirs.encode_to_numpy(text))  # noqa: B023
+        learn = seconds(lambda: Tokenizer.train([text], n_vocab=50257))  # noqa: B023
+        rows.append([f"1 MB of {kind}", "fourhorn; tiktoken", f"encode {mine:.3f} s; {rival:.3f} s. Learn {learn:.3f} s"])
+        print(rows[-1], flush=True)
+    code = "import time; t = time.process_time(); from fourhorn.tokenizer import Tokenizer; "
+    code += f"Tokenizer.load({str(arguments.vocabulary)!r}).encode_ordinary('hello'); print(time.process_time() - t)"
+    root = Path(__file__).parent.parent
+    starts = [float(subprocess.check_output([sys.executable, "-c", code], cwd=root)) for _ in range(4)]
+    rows.append(["start: import, load, first text", "fourhorn", f"{min(starts):.2f} s"])
+    if arguments.shards:
+        sample = arguments.shards.read_bytes()[:40_000_000]
+        ids = ours.encode_to_numpy(sample)
+        mine = min(seconds(lambda: ours.decode_bytes(ids)) for _ in range(3))
+        part = ids[: len(ids) // 8].tolist()
+        rival = seconds(lambda: theirs.decode_bytes(part)) * 8
+        rows.append(["decode", "fourhorn; tiktoken", f"{40 / mine:.0f} MB/s; {40 / rival:.0f} MB/s: {rival / mine:.1f}×"])
+        rows += pipelines(arguments.vocabulary, arguments.shards)
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("tiktoken", "numba", "numpy")]
+    write_table(__file__, "Limits of the tokenizer", ["what", "program", "result"], rows, [f"{', '.join(versions)}."])
+
+
+if __name__ == "__main__":
+    main()
