@@ -91,7 +91,8 @@ def map_shards(
     """Call `function(**kwargs)` once for each `(name, kwargs)` task; outcomes come back in the order of the tasks.
 
     Args:
-        function: importable by name (not defined in `__main__`), returns a dict of JSON-able values.
+        function: importable by name (not defined in `__main__`), returns a dict of JSON-able values; `n_in` and
+            `n_kept`, where there, are added up beside the progress bar.
         tasks: shards to work on; `kwargs` are small and picklable.
         workers: processes at a time; default one per CPU this process may use (Ray: per CPU of the cluster).
         engine: `local` for processes of this machine, `ray` for a Ray cluster (RAY_ADDRESS, or one started here).
@@ -143,7 +144,7 @@ def _run(pool: Pool, tasks: list[Task], allowed: dict[str, int], show: Callable[
     tried = [dict.fromkeys(allowed, 0) for _ in tasks]
     started = [0.0] * len(tasks)
     outcomes: list[Outcome | None] = [None] * len(tasks)
-    n_running = n_quarantined = 0
+    n_running = n_kept = n_dropped = n_quarantined = 0
     while waiting or n_running:
         while waiting and n_running < pool.n_workers:
             number = waiting.popleft()
@@ -164,7 +165,10 @@ def _run(pool: Pool, tasks: list[Task], allowed: dict[str, int], show: Callable[
             n_quarantined += error is not None
             seconds = time.monotonic() - started[number]
             outcomes[number] = Outcome(tasks[number][0], value, error, n_attempts, seconds)
-            show(1, {"quarantined": n_quarantined} if n_quarantined else {})
+            n_kept += value.get("n_kept", 0) if value else 0
+            n_dropped += value.get("n_in", 0) - value.get("n_kept", 0) if value else 0
+            figures = {"kept": n_kept, "dropped": n_dropped, "quarantined": n_quarantined}
+            show(1, {name: n for name, n in figures.items() if n})
     return [outcome for outcome in outcomes if outcome is not None]
 
 

@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import os
 import resource
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ import orjson
 
 from fourhorn.engine import map_shards
 from fourhorn.errors import UserError
-from fourhorn.files import Manifest, finished, sha256_bytes, sha256_file, write_manifest
+from fourhorn.files import Manifest, finished, sha256_file, write_manifest
 from fourhorn.progress import progress
 from fourhorn.records import iter_records, list_shards
 from fourhorn.webtext import urls
@@ -35,6 +34,8 @@ from fourhorn.webtext.crawler import Crawler, Shard
 from fourhorn.webtext.fetch import open_fetcher, user_agent
 from fourhorn.webtext.manners import Manners
 from fourhorn.webtext.spill import N_BUCKETS, SpillReader, SpillWriter, read_summary
+from fourhorn.webtext.watch import watching
+from fourhorn.webtext.work import check_finished, clear_work, open_work
 
 LINKS_PER_SHARD = 50_000
 SPILL = "links.spill"
@@ -120,15 +121,13 @@ def run_crawl(
     for name, value in (("workers", workers), ("links_per_shard", links_per_shard)):
         if value < 1:
             raise UserError(f"{name} is {value}; give at least 1.")
+    check_finished(source)
     options = {**manners.recorded(), "links_per_shard": links_per_shard}
     inputs = {shard.name: sha256_file(shard) for shard in list_shards(source)}
     if done := finished(destination, "webtext.crawl", options, inputs):
-        _clear_work(destination)
+        clear_work(destination)
         return done
-    digest = sha256_bytes(orjson.dumps([options, inputs], option=orjson.OPT_SORT_KEYS))[:16]
-    work = destination / f".work-{digest}"
-    _clear_work(destination, keep=work)
-    work.mkdir(parents=True, exist_ok=True)
+    work = open_work(destination, options, inputs)
     n_links, n_distinct = _partition(source, work)
     n_shards = max(1, min(N_BUCKETS, -(-n_distinct // links_per_shard)))
     job: dict[str, Any] = {"folder": str(destination), "work": str(work), "n_shards": n_shards}
@@ -143,9 +142,11 @@ def run_crawl(
             (f"hosts {i}", {**job, "numbers": numbers[i::workers], "manners": manners})
             for i in range(workers)
         ]
-        for outcome in map_shards(
-            crawl_shards, tasks, workers=workers, engine=engine, name="crawl", unit="parts"
-        ):
+        with watching([work, destination], n_distinct):
+            outcomes = map_shards(
+                crawl_shards, tasks, workers=workers, engine=engine, name="hosts", unit="parts"
+            )
+        for outcome in outcomes:
             if outcome.value is None:
                 raise UserError(
                     f"{outcome.name} failed ({outcome.error}). Run the same command again to go on."
@@ -257,7 +258,7 @@ def _finish(
         details={"user_agent": user_agent(options["contact"])},
     )
     write_manifest(destination, manifest)
-    _clear_work(destination)
+    clear_work(destination)
     return manifest
 
 
@@ -270,9 +271,3 @@ def _allow_many_files() -> None:
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, str) and len(value) == 32 and all(c in "0123456789abcdef" for c in value)
-
-
-def _clear_work(destination: Path, keep: Path | None = None) -> None:
-    for folder in destination.glob(".work-*"):
-        if folder != keep:
-            shutil.rmtree(folder)

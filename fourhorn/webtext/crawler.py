@@ -32,6 +32,7 @@ REDIRECTS = frozenset([301, 302, 303, 307, 308])
 RETRY_STATUSES = frozenset([429, 500, 502, 503, 504])
 RETRYABLE = frozenset(["connect_failed", "timeout", "incomplete", "dns_error"])
 MAX_HOPS = 5
+SHOW_SECONDS = 0.1
 MAX_FAILURES = 5  # failed attempts in a row after which a host counts as down
 ADMIT_BELOW = 100_000  # links in memory below which a further shard is taken in
 
@@ -67,7 +68,8 @@ class Crawler:
         self._error: BaseException | None = None
         self._counts: Counter[str] = Counter()
         self._n_bytes = 0
-        self._started = time.monotonic()
+        self._started = self._shown = time.monotonic()
+        self._n_unshown = self._n_admitted = 0
 
     async def run(self, shards: Iterator[Shard]) -> None:
         """Serve all shards; new ones are taken in as the queues empty."""
@@ -83,6 +85,7 @@ class Crawler:
                     raise self._error
                 self._dispatch()
                 if not self._running and not more and self._frontier.n_waiting == 0:
+                    self._show(self._n_unshown, self._figures())
                     return
                 await self._pause()
         finally:
@@ -304,7 +307,10 @@ class Crawler:
     def _settled(self, number: int, outcome: str) -> None:
         self._counts[outcome] += 1
         self._shards[number].archive.sync()
-        self._show(1, self._figures())
+        self._n_unshown += 1
+        if (now := time.monotonic()) - self._shown > SHOW_SECONDS:
+            self._show(self._n_unshown, self._figures())
+            self._shown, self._n_unshown = now, 0
         self._close_if_done(number)
 
     def _close_if_done(self, number: int) -> None:
@@ -312,6 +318,7 @@ class Crawler:
         shard.n_open -= 1
         if shard.n_open == 0:
             self._finish(self._shards.pop(number))
+            self._frontier.forget_idle(time.monotonic())
 
     def _figures(self) -> dict[str, Any]:
         seconds = max(time.monotonic() - self._started, 1e-3)

@@ -74,7 +74,7 @@ def read_line(line: bytes) -> Submission | str:
         return "malformed_line"
     if text.endswith("}") and " {" in text:
         return _read_cdxj(text)
-    first = text.split(None, 1)[0]
+    first = text.partition(" ")[0].partition("\t")[0]
     if "://" not in first and first.endswith((".warc.gz", ".warc.wet.gz", ".warc.wat.gz")):
         raise UserError(
             f"{first[:80]!r} is an entry of a WARC listing: its pages are fetched already. "

@@ -90,6 +90,10 @@ class Frontier:
         if host.visits:
             self._push(host)
 
+    def forget_idle(self, now: float) -> None:
+        """Forget hosts that have nothing to do and may be asked at once; one that comes back is met afresh."""
+        self.hosts = {name: host for name, host in self.hosts.items() if host.queued or host.ready_at > now}
+
     def seconds_until_ready(self, now: float) -> float | None:
         """How long until some host may be asked; None when nothing waits for a time."""
         times = [heap[0][0] for heap in (self._heap, self._deferred) if heap]

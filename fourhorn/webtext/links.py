@@ -12,7 +12,6 @@ or taken down), `no_karma` (a Reddit row without a score), `low_karma`, `after_c
 `wikipedia`, `media`, `blocked_domain`, `bad_status` (Common Crawl indexes), `duplicate`.
 """
 
-import shutil
 import time
 from collections import Counter
 from functools import partial
@@ -28,7 +27,6 @@ from fourhorn.files import (
     finished,
     iter_lines,
     read_json,
-    sha256_bytes,
     sha256_file,
     write_json,
     write_manifest,
@@ -38,6 +36,7 @@ from fourhorn.records import shard_name
 from fourhorn.webtext import dumps, urls
 from fourhorn.webtext.sites import Sites
 from fourhorn.webtext.spill import N_BUCKETS, SpillReader, SpillWriter, read_summary, write_lines
+from fourhorn.webtext.work import clear_work, open_work
 
 ROWS_PER_PART = 1 << 20
 N_TOP_DOMAINS = 1000
@@ -78,14 +77,10 @@ def links(
     inputs = {
         str(file.relative_to(source)) if file != source else file.name: sha256_file(file) for file in files
     }
-    work_prefix = ".work-"
     if done := finished(destination, "webtext.links", options, inputs):
-        _remove_work(destination, work_prefix)
+        clear_work(destination)
         return done
-    digest = sha256_bytes(orjson.dumps([options, inputs], option=orjson.OPT_SORT_KEYS))[:16]
-    work = destination / f"{work_prefix}{digest}"
-    _remove_work(destination, work_prefix, keep=work)
-    work.mkdir(parents=True, exist_ok=True)
+    work = open_work(destination, options, inputs)
 
     limits: dict[str, Any] = {
         "min_karma": min_karma,
@@ -107,7 +102,7 @@ def links(
         for i in range(n_parts)
     ]
     parts = _run(write_part, tasks, workers=workers, engine=engine, name="links by page", unit="parts")
-    return _finish(destination, options, inputs, counts, parts, work, started)
+    return _finish(destination, options, inputs, counts, parts, started)
 
 
 def read_source(
@@ -192,7 +187,6 @@ def _finish(
     inputs: dict[str, str],
     counts: Counter[str],
     parts: list[dict[str, Any]],
-    work: Path,
     started: float,
 ) -> Manifest:
     n_in = sum(counts.values())
@@ -221,9 +215,7 @@ def _finish(
         },
     )
     write_manifest(destination, manifest)
-    shutil.rmtree(work)
-    for leftover in destination.glob(".*.tmp"):  # of a run that was killed while it wrote
-        leftover.unlink()
+    clear_work(destination)
     return manifest
 
 
@@ -266,9 +258,3 @@ def _run(
                 f"{outcome.name} failed {outcome.attempts} times ({outcome.error}). Run the same command again."
             )
     return [outcome.value for outcome in outcomes if outcome.value is not None]
-
-
-def _remove_work(destination: Path, prefix: str, keep: Path | None = None) -> None:
-    for folder in destination.glob(f"{prefix}*"):
-        if folder != keep:
-            shutil.rmtree(folder)

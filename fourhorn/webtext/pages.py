@@ -21,6 +21,7 @@ from fourhorn.files import iter_lines
 from fourhorn.records import iter_records, kind
 from fourhorn.webtext import urls, warc
 from fourhorn.webtext.inflate import BadEncoding, TooLarge, inflate
+from fourhorn.webtext.work import check_finished
 
 MAX_PAGE_BYTES = 10 << 20
 HTML_TYPES = frozenset(["text/html", "application/xhtml+xml"])
@@ -55,6 +56,7 @@ def list_page_shards(source: str | Path) -> list[str]:
         return _listed(path) if path.name.endswith(_LISTING_SUFFIXES) else [str(_checked(path))]
     if not path.is_dir():
         raise UserError(f"{path} does not exist. Give a WARC file, a folder of them, or a table of pages.")
+    check_finished(path)
     entries = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
     shards = [p for p in entries if p.name.endswith(_WARC_SUFFIXES)]
     shards = shards or [

@@ -121,8 +121,9 @@ class SpillReader:
 
 def best(rows: Rows) -> npt.NDArray[np.int64]:
     """The index of the best row of each key, in the order of the keys' hashes."""
-    order = np.argsort(rows["high"])
-    high = rows["high"][order]
+    columns = {name: np.ascontiguousarray(rows[name]) for name in ("high", "low", "rank", "time")}
+    order = np.argsort(columns["high"])
+    high = columns["high"][order]
     new = np.empty(len(order), dtype=bool)
     new[:1] = True
     np.not_equal(high[1:], high[:-1], out=new[1:])
@@ -131,17 +132,18 @@ def best(rows: Rows) -> npt.NDArray[np.int64]:
     singles = order[alone]
     # Only rows that share the first half of a hash are compared in full; most share it with none.
     several = order[~alone]
-    group = rows[several]
-    full = np.lexsort((several, group["time"], -group["rank"], group["low"], group["high"]))
-    several, group = several[full], group[full]
+    high, low, rank, time = (column[several] for column in columns.values())
+    full = np.lexsort((several, time, -rank, low, high))
+    several, high, low = several[full], high[full], low[full]
     first = np.empty(len(several), dtype=bool)
     first[:1] = True
-    first[1:] = (group["high"][1:] != group["high"][:-1]) | (group["low"][1:] != group["low"][:-1])
+    first[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
     chosen = np.concatenate([singles, several[first]])
-    return chosen[np.lexsort((rows["low"][chosen], rows["high"][chosen]))]
+    # Two sorted runs with no half hash in common, so a stable sort by it merges them into the order of whole hashes.
+    return chosen[np.argsort(columns["high"][chosen], kind="stable")]
 
 
-def write_lines(path: Path, groups: Iterable[list[bytes]], *, level: int = 3) -> int:
+def write_lines(path: Path, groups: Iterable[list[bytes]], *, level: int = 1) -> int:
     """Write finished lines to a `.zst` shard, atomically; how many there were."""
     n = 0
     with atomic_write(path) as file:

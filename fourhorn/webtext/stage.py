@@ -148,7 +148,7 @@ def do_shard(
     """In a worker: write one output shard, then the record that it is done."""
     counts = function(shard=shard, output=Path(output), **kwargs)
     write_json(record, {**counts, "output": describe(Path(output), int(counts["n_kept"]))})
-    return {}
+    return {"n_in": counts["n_in"], "n_kept": counts["n_kept"]}
 
 
 def describe(path: Path, n_items: int) -> dict[str, Any]:

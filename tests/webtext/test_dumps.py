@@ -72,7 +72,8 @@ def test_lists_and_other_programs_links_need_no_karma():
     )
     assert read_line(b"# comment") == read_line(b"  ") == SKIP
     assert read_line(b"just words") == read_line(b"\xff\xfe://") == read_line(b'{"broken') == "malformed_line"
-    assert read_line(b"[" * 100_000) == "malformed_line"
+    assert read_line(b"[" * 100_000) == read_line("\u2003".encode()) == "malformed_line"
+    assert read_line(b'{"url":' + b"[" * 100_000) == "malformed_line"
 
 
 def test_common_crawl_indexes_give_their_html_pages():

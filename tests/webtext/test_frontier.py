@@ -45,3 +45,15 @@ def test_a_deferred_visit_comes_first_at_its_time_while_its_host_goes_on():
     assert frontier.seconds_until_ready(2.0) == 1.0
     assert frontier.next_visit(frontier.take(3.0)).id == "http://a.com/again"
     assert frontier.n_waiting == 0
+
+
+def test_idle_hosts_are_forgotten_and_busy_or_resting_ones_are_not():
+    frontier = Frontier()
+    for name in ("idle", "resting", "out", "waiting"):
+        frontier.add(visit(f"http://{name}.com/1"))
+    idle, resting, _out = (frontier.take(0.0) for _ in range(3))
+    for host, ready_at in ((idle, 0.0), (resting, 50.0)):
+        frontier.next_visit(host)
+        frontier.give_back(host, ready_at)
+    frontier.forget_idle(1.0)
+    assert set(frontier.hosts) == {"resting.com", "out.com", "waiting.com"}
