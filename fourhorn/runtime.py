@@ -33,7 +33,7 @@ def settle_memory() -> bool:
     except (OSError, AttributeError):
         return False  # another C library than glibc
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _KEPT_BYTES), (_M_TOP_PAD, _PAD_BYTES))
-    return all([mallopt(name, value) for name, value in settings])
+    return all(mallopt(name, value) for name, value in settings)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,9 @@ def choose_device(device: str = "auto", local_rank: int = 0) -> str:
     import torch
 
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        device = (
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
     kind = device.split(":")[0]
     if kind not in ("cpu", "cuda", "mps"):
         raise unknown("device", device, ("auto", "cpu", "cuda", "mps"))

@@ -52,7 +52,12 @@ def activation_bytes_per_token(config: GPT2Config, dtype: str) -> int:
 
 
 def training_memory(
-    config: GPT2Config, micro_batch_size: int, *, dtype: str = "bfloat16", n_shards: int = 1, fixed: int = 350_000_000
+    config: GPT2Config,
+    micro_batch_size: int,
+    *,
+    dtype: str = "bfloat16",
+    n_shards: int = 1,
+    fixed: int = 350_000_000,
 ) -> MemoryPlan:
     """The peak of one training process; `n_shards` processes share weights, gradients and optimizer (FSDP2)."""
     n = n_params(config) // n_shards

@@ -22,10 +22,10 @@ PARALLELS = ("auto", "ddp", "fsdp")
 TRACKERS = ("", "tensorboard", "wandb", "trackio")
 
 # What may differ between the two halves of a resumed run without changing what is learned.
-FREE_ON_RESUME = frozenset(
-    "max_steps micro_batch_size eval_every eval_tokens save_every sample_every sample_prompt keep device compile "
-    "native parallel n_threads track".split()
-)
+FREE_ON_RESUME = {
+    "max_steps", "micro_batch_size", "eval_every", "eval_tokens", "save_every", "sample_every", "sample_prompt", "keep",
+    "device", "compile", "native", "parallel", "n_threads", "track",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,9 @@ class TrainConfig:
             value = getattr(self, f.name)
             if f.type is int and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
                 raise UserError(f"{f.name} {value!r} must be a whole number of at least 0.")
-            if f.type is float and not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
+            if f.type is float and not (
+                isinstance(value, int | float) and math.isfinite(value) and value >= 0
+            ):
                 raise UserError(f"{f.name} {value!r} must be a number of at least 0.")
         object.__setattr__(self, "sweep", tuple(float(rate) for rate in self.sweep))
         closed = (
@@ -174,6 +176,13 @@ class TrainConfig:
         """Options whose change would make a resumed run another run: name → (this, other)."""
         mine, theirs = json.loads(json.dumps(self.to_dict())), json.loads(json.dumps(other.to_dict()))
         return {k: (mine[k], theirs[k]) for k in mine if k not in FREE_ON_RESUME and mine[k] != theirs[k]}
+
+
+# Small steps on little text: a fine-tuned model should not forget what it knew.
+FINETUNE = TrainConfig(
+    batch_size=8, max_steps=200, learning_rate=5e-5, warmup_steps=10, dropout=0.0, eval_every=20, eval_tokens=50_000,
+    save_every=100, sample_every=50, early_stop=5, keep=1,
+)  # fmt: skip
 
 
 def default_learning_rate(n_params: int) -> float:

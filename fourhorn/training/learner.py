@@ -25,7 +25,9 @@ class Learner(nn.Module):
         super().__init__()
         self.model = model
         self.dtype = dtype
-        self.fast_hidden: Callable[[Tensor], Tensor] = torch.compile(model.hidden) if compiled else model.hidden
+        self.fast_hidden: Callable[[Tensor], Tensor] = (
+            torch.compile(model.hidden) if compiled else model.hidden
+        )
 
     def forward(self, inputs: Tensor, targets: Tensor, weights: Tensor | float) -> Tensor:
         hidden = self.fast_hidden if self.training else self.model.hidden
@@ -42,7 +44,9 @@ def use_compile(choice: str, runtime: Runtime, n_flops: float) -> bool:
     possible = runtime.is_cuda or shutil.which("g++") is not None or shutil.which("clang++") is not None
     if choice == "on":
         if not possible:
-            warnings.warn("torch.compile needs a C++ compiler and none was found; going on without it.", stacklevel=2)
+            warnings.warn(
+                "torch.compile needs a C++ compiler and none was found; going on without it.", stacklevel=2
+            )
         return possible
     # About a minute of compiling on CPU; below ten minutes of work at 0.5 TFLOP/s it does not come back.
     return possible and (runtime.is_cuda or n_flops > 10 * 60 * 0.5e12)

@@ -20,12 +20,14 @@ from fourhorn.files import atomic_write
 class Metrics:
     """Appends to `metrics.jsonl`, and to a tracker where one is asked for."""
 
-    def __init__(self, run: Path, *, step: int, track: str = "", options: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, run: Path, *, step: int, track: str = "", options: dict[str, Any] | None = None
+    ) -> None:
         self.path = run / "metrics.jsonl"
         kept = [row for row in read_metrics(run) if row["step"] <= step]
         with atomic_write(self.path, "w") as file:
             file.writelines(json.dumps(row) + "\n" for row in kept)
-        self._file = open(self.path, "a", buffering=1)  # noqa: SIM115 - open for the length of the run
+        self._file = open(self.path, "a", buffering=1)
         self._send, self._end = _tracker(track, run, options or {})
 
     def write(self, **row: Any) -> None:
@@ -56,7 +58,9 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _tracker(name: str, run: Path, options: dict[str, Any]) -> tuple[Callable[[dict[str, Any]], None], Callable[[], None]]:
+def _tracker(
+    name: str, run: Path, options: dict[str, Any]
+) -> tuple[Callable[[dict[str, Any]], None], Callable[[], None]]:
     if not name:
         return (lambda row: None), (lambda: None)
     try:
@@ -113,7 +117,8 @@ def _svg(train: list[Any], held: list[Any], every: list[Any]) -> str:
         return f"{x:.1f},{y:.1f}"
 
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" font-size="11">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
+        'font-family="sans-serif" font-size="11">',
         f'<title>Loss by step</title><rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
     ]
     for i in range(5):
@@ -122,13 +127,19 @@ def _svg(train: list[Any], held: list[Any], every: list[Any]) -> str:
         out.append(f'<line x1="{x}" y1="{y}" x2="{_WIDTH - 12}" y2="{y}" stroke="#ddd"/>')
         out.append(f'<text x="{_LEFT - 6}" y="{float(y) + 4:.1f}" text-anchor="end">{value:.2f}</text>')
         at = last * i / 4
-        out.append(f'<text x="{place(at, low).split(",")[0]}" y="{_HEIGHT - 16}" text-anchor="middle">{at:,.0f}</text>')
+        out.append(
+            f'<text x="{place(at, low).split(",")[0]}" y="{_HEIGHT - 16}" text-anchor="middle">{at:,.0f}</text>'
+        )
     line = " ".join(place(*point) for point in train)
     out.append(f'<polyline points="{line}" fill="none" stroke="#3567a8" stroke-width="1.5"/>')
     for point in held:
         x, y = place(*point).split(",")
         out.append(f'<circle cx="{x}" cy="{y}" r="3" fill="#c1432f"/>')
-    out.append(f'<text x="{_WIDTH - 16}" y="{_TOP + 8}" text-anchor="end" fill="#3567a8">training loss</text>')
-    out.append(f'<text x="{_WIDTH - 16}" y="{_TOP + 24}" text-anchor="end" fill="#c1432f">held-out loss</text>')
+    out.append(
+        f'<text x="{_WIDTH - 16}" y="{_TOP + 8}" text-anchor="end" fill="#3567a8">training loss</text>'
+    )
+    out.append(
+        f'<text x="{_WIDTH - 16}" y="{_TOP + 24}" text-anchor="end" fill="#c1432f">held-out loss</text>'
+    )
     out.append(f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 2}" text-anchor="middle">step</text></svg>\n')
     return "\n".join(out)

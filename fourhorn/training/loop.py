@@ -1,9 +1,9 @@
 """`train`: from a folder of tokens to a trained model, killable at any moment.
 
-§2.3. The run folder holds `options.json` (a valid `--config`), `metrics.jsonl`, `states/`, `checkpoint/`, `summary.json`,
-`loss.svg`, and `sweep.json` where the learning rate was searched. Calling `train` again on the same folder goes on from
-the newest sound state and ends in the same weights, bit for bit, as a run that was never stopped. SIGTERM saves and
-returns; a second one ends the process at once.
+§2.3. The run folder holds `options.json` (a valid `--config`), `metrics.jsonl`, `states/`, `checkpoint/`,
+`summary.json`, `loss.svg`, and `sweep.json` where the learning rate was searched. Calling `train` again on the same
+folder goes on from the newest sound state and ends in the same weights, bit for bit, as a run that was never stopped.
+SIGTERM saves and returns; a second one ends the process at once.
 
 Raises `UserError` for options, tokens or a folder that do not fit.
 """
@@ -51,7 +51,11 @@ class Job:
 
 
 def train(
-    tokens: str | Path, run: str | Path, *, config: TrainConfig | None = None, tokenizer: str | Path | None = None
+    tokens: str | Path,
+    run: str | Path,
+    *,
+    config: TrainConfig | None = None,
+    tokenizer: str | Path | None = None,
 ) -> dict[str, Any]:
     """Train a model on token shards; called again, it goes on where it stopped.
 
@@ -73,7 +77,11 @@ def train(
         data.check(shape)
         config = resolve(config, shape, place, run)
         if config.learning_rate == 0:
-            rate = search(config, shape, place, data.train, run) if config.sweep else default_learning_rate(n_params(shape))
+            rate = (
+                search(config, shape, place, data.train, run)
+                if config.sweep
+                else default_learning_rate(n_params(shape))
+            )
             config = config.with_options(learning_rate=rate)
         job = Job(
             run, config, shape,
@@ -100,7 +108,9 @@ def resolve(config: TrainConfig, shape: GPT2Config, place: Runtime, run: Path) -
     if config.batch_size % (micro * place.world_size) and not config.micro_batch_size:
         micro = 1
     config = config.with_options(micro_batch_size=micro)
-    config.grad_accum_steps(place.world_size)  # a batch that does not divide is refused before anything is made
+    config.grad_accum_steps(
+        place.world_size
+    )  # a batch that does not divide is refused before anything is made
     if before is None:
         return config
     differs = config.with_options(dtype=before.dtype).differences(before)
@@ -136,7 +146,9 @@ def run_job(job: Job, place: Runtime) -> dict[str, Any]:
     state = latest(run / "states", say=_say if place.is_main else (lambda text: None))
     if state is not None:
         if state.meta.get("tokens") != job.facts.get("tokens"):
-            raise UserError(f"{run} was trained on other tokens. Give it the same ones, or choose another run folder.")
+            raise UserError(
+                f"{run} was trained on other tokens. Give it the same ones, or choose another run folder."
+            )
         trainer.restore(state)
         if place.is_main:
             _say(f"{run}: going on from step {trainer.step:,} of {config.max_steps:,}.")
@@ -187,10 +199,14 @@ class Loop:
         self.saves = place.is_main or sharded
         self.metrics = None
         if place.is_main:
-            self.metrics = Metrics(job.run, step=trainer.step, track=self.config.track, options=self.config.to_dict())
+            self.metrics = Metrics(
+                job.run, step=trainer.step, track=self.config.track, options=self.config.to_dict()
+            )
         self.peak = peak_flops(place)
         rows = read_metrics(job.run)
-        self.val_losses = [row["val_loss"] for row in rows if "val_loss" in row and row["step"] <= trainer.step]
+        self.val_losses = [
+            row["val_loss"] for row in rows if "val_loss" in row and row["step"] <= trainer.step
+        ]
         self.seconds_before = sum(row.get("seconds", 0.0) for row in rows if row["step"] <= trainer.step)
         self.last_loss = next((row["loss"] for row in reversed(rows) if row.get("loss") is not None), None)
 

@@ -35,7 +35,9 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         rows = block_rows(weight.shape[0])
         for start in range(0, hidden.shape[0], rows):
             part = slice(start, start + rows)
-            loss, gradient = loss_and_gradient(low_hidden[part] @ low_weight.t(), targets[part], weights[part])
+            loss, gradient = loss_and_gradient(
+                low_hidden[part] @ low_weight.t(), targets[part], weights[part]
+            )
             total += loss
             if d_hidden is not None and d_weight is not None:
                 gradient = gradient.to(dtype)
@@ -64,17 +66,23 @@ def loss_and_gradient(logits: Tensor, targets: Tensor, weights: Tensor) -> tuple
 
 
 def chunked_cross_entropy(
-    hidden: Tensor, weight: Tensor, targets: Tensor, weights: Tensor | float, dtype: torch.dtype = torch.float32
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    weights: Tensor | float,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """Σ weights · −log p(target): hidden (…, C), targets (…); products in `dtype`, sums in float32."""
     hidden, targets = hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1)
     if not isinstance(weights, Tensor):
         weights = torch.full(targets.shape, weights, device=hidden.device, dtype=torch.float32)
     with torch.autocast(hidden.device.type, enabled=False):
-        return _ChunkedCrossEntropy.apply(hidden, weight, targets, weights.reshape(-1), dtype)  # type: ignore[no-any-return]
+        return _ChunkedCrossEntropy.apply(hidden, weight, targets, weights.reshape(-1), dtype)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def plain_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, weights: Tensor | float) -> Tensor:
     """The clear twin of `chunked_cross_entropy`: all logits at once."""
-    losses = F.cross_entropy(F.linear(hidden, weight).flatten(0, -2).float(), targets.flatten(), reduction="none")
+    losses = F.cross_entropy(
+        F.linear(hidden, weight).flatten(0, -2).float(), targets.flatten(), reduction="none"
+    )
     return (losses * (weights.flatten() if isinstance(weights, Tensor) else weights)).sum()

@@ -27,7 +27,9 @@ def choose_micro_batch(shape: GPT2Config, batch_size: int, place: Runtime) -> in
     """The largest divisor of this process's share of the batch that fits in memory and is still fast."""
     if batch_size % place.world_size:
         below = max(batch_size // place.world_size, 1) * place.world_size
-        raise UserError(f"batch_size {batch_size} is not a multiple of {place.world_size} processes. Use {below}.")
+        raise UserError(
+            f"batch_size {batch_size} is not a multiple of {place.world_size} processes. Use {below}."
+        )
     share = batch_size // place.world_size
     free = int(available_memory_bytes(place.device) * 0.85)
     most = max((GPU_TOKENS if place.is_cuda else CPU_TOKENS) // shape.n_ctx, 1)
@@ -36,8 +38,8 @@ def choose_micro_batch(shape: GPT2Config, batch_size: int, place: Runtime) -> in
     if not fitting:
         needed = training_memory(shape, 1, dtype=place.dtype).total
         raise UserError(
-            f"Training this model needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free. Choose a smaller --size "
-            "or --n-ctx, or share it between processes with torchrun and --parallel fsdp."
+            f"Training this model needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free. Choose a smaller "
+            "--size or --n-ctx, or share it between processes with torchrun and --parallel fsdp."
         )
     return max(fitting)
 

@@ -40,7 +40,9 @@ class NativePass:
 
     def __init__(self, model: GPT2, n_threads: int) -> None:
         self.model, self.config, self.n_threads = model, model.config, n_threads
-        self.pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fourhorn-kernels", initializer=_may_use_tiles)
+        self.pool = ThreadPoolExecutor(
+            n_threads, thread_name_prefix="fourhorn-kernels", initializer=_may_use_tiles
+        )
         self._flatten()
         self.shares: list[int] = []
         self.buffers: list[Any] = []
@@ -109,15 +111,25 @@ class NativePass:
 
     def accumulate(self, batch: Batch, scale: float) -> float:
         """The loss of a micro-batch, its gradients added to those of the step."""
-        from fourhorn.training.kernels.whole import training_pass
-
-        n, T = batch.inputs.shape
-        self._prepare(n, T)
+        self._prepare(*batch.inputs.shape)
         if self.fresh:
             self._pack()
             for gradient in self.gradients:
                 gradient.zero_()
             self.fresh = False
+        return self._run(batch, scale, learn=True)
+
+    def loss(self, batch: Batch, *, changed: bool) -> float:
+        """The summed loss of a batch, without gradients; `changed`: the weights are new since the last call."""
+        self._prepare(*batch.inputs.shape)
+        if changed:
+            self._pack()
+        return self._run(batch, 1.0, learn=False)
+
+    def _run(self, batch: Batch, scale: float, *, learn: bool) -> float:
+        from fourhorn.training.kernels.whole import training_pass
+
+        n, T = batch.inputs.shape
         weights = batch.weights if batch.weights is not None else np.ones((n, T), np.float32)
         weights = (weights * np.float32(scale)).astype(np.float32)
         c = self.config
@@ -127,9 +139,9 @@ class NativePass:
         def work(i: int) -> float:
             rows = slice(ends[i] - self.shares[i], ends[i])
             return float(training_pass(
-                np.ascontiguousarray(batch.inputs[rows]).reshape(-1), np.ascontiguousarray(batch.targets[rows]).reshape(-1),
+                batch.inputs[rows].flatten(), batch.targets[rows].flatten(),
                 weights[rows].reshape(-1), T, c.n_head, c.n_vocab, self.flat, self.table, self.forward, self.backward,
-                self.gradients[i].numpy(), wte, wpe, self.buffers[i],
+                self.gradients[i].numpy(), wte, wpe, self.buffers[i], learn,
             ))  # fmt: skip
 
         return sum(self.pool.map(work, range(len(self.shares))))

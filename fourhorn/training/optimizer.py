@@ -7,7 +7,7 @@ gradient clipped to a norm. The `modern` recipe gives the matrices inside the bl
 In: a model with gradients. Out: the same model, updated in place.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,9 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
     return [muon, _adamw(embeddings, vectors, rate, config)]
 
 
-def _adamw(decayed: list[Tensor], others: list[Tensor], rate: float, config: TrainConfig) -> torch.optim.Optimizer:
+def _adamw(
+    decayed: Sequence[Tensor], others: Sequence[Tensor], rate: float, config: TrainConfig
+) -> torch.optim.Optimizer:
     groups = [
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},
@@ -62,7 +64,7 @@ def clip_gradients(model: nn.Module, norm: Tensor, largest: float) -> None:
 
 def tensors_of(optimizers: Iterable[torch.optim.Optimizer], model: nn.Module) -> dict[str, Tensor]:
     """Every tensor the optimizers keep, named `<kind>.<parameter>`, such as `exp_avg.h.0.ln_1.weight`."""
-    names = {p: name for name, p in model.named_parameters()}
+    names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
     kept: dict[str, Tensor] = {}
     for optimizer in optimizers:
         for parameter, state in optimizer.state.items():
@@ -72,7 +74,7 @@ def tensors_of(optimizers: Iterable[torch.optim.Optimizer], model: nn.Module) ->
 
 
 def create_state(optimizers: Iterable[torch.optim.Optimizer]) -> None:
-    """Make the optimizers allocate their tensors (all zero) before a first step, so that saved ones can be copied in."""
+    """Allocate the optimizers' tensors, all zero, before a first step, so that saved ones can be copied in."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             for p in group["params"]:

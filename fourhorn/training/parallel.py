@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -57,7 +57,8 @@ def wrap(learner: nn.Module, runtime: Runtime, parallel: str) -> nn.Module:
         mesh = init_device_mesh("cuda" if runtime.is_cuda else "cpu", (runtime.world_size,))
         for block in learner.model.h:  # type: ignore[union-attr]
             fully_shard(block, mesh=mesh)  # type: ignore[arg-type]
-        return fully_shard(learner, mesh=mesh)
+        fully_shard(learner, mesh=mesh)
+        return learner
     devices = [runtime.torch_device] if runtime.is_cuda else None
     return nn.parallel.DistributedDataParallel(learner, device_ids=devices, gradient_as_bucket_view=True)
 
@@ -70,7 +71,7 @@ def exchange(wrapped: nn.Module, *, now: bool) -> Iterator[None]:
             yield
         return
     if hasattr(wrapped, "set_requires_gradient_sync"):
-        wrapped.set_requires_gradient_sync(now)
+        cast(Any, wrapped).set_requires_gradient_sync(now)
     yield
 
 
@@ -116,13 +117,20 @@ class Local:
 
 def local(tensor: Tensor) -> Local:
     """What of a tensor lives here: all of it, or under FSDP2 a run of its rows."""
-    shard = getattr(tensor, "to_local", None)
+    shard: Any = getattr(tensor, "to_local", None)
     if shard is None:
         return Local(tensor.detach(), 0, tuple(tensor.shape))
     from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
     _, offset = compute_local_shape_and_global_offset(tensor.shape, tensor.device_mesh, tensor.placements)  # type: ignore[attr-defined]
     return Local(shard().detach(), offset[0] if offset else 0, tuple(tensor.shape))
+
+
+def reshard(wrapped: nn.Module) -> None:
+    """Under FSDP2, let go of the whole tensors that a pass without a backward one has left gathered."""
+    for module in wrapped.modules():
+        if hasattr(module, "set_requires_gradient_sync") and hasattr(module, "reshard"):
+            cast(Any, module).reshard()
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -134,7 +142,7 @@ def whole_state(model: nn.Module) -> dict[str, Tensor]:
     """Every weight in full on the CPU; all processes must call it together."""
     full = {}
     for name, p in model.named_parameters():
-        gather = getattr(p, "full_tensor", None)
+        gather: Any = getattr(p, "full_tensor", None)
         full[name] = (gather() if gather else p).detach().cpu()
     return full
 
@@ -143,7 +151,7 @@ def whole_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def preflight(runtime: Runtime, run: Path, facts: dict[str, Any], needed_bytes: int) -> None:
-    """Before the first step: same versions, options and data everywhere, one shared folder, clocks, room, a working link.
+    """Before the first step: the same versions, options and data everywhere, one folder, right clocks, room.
 
     `facts` are compared between all processes; `needed_bytes` is the disk space the run's files will take.
     """
@@ -181,7 +189,9 @@ def first_problem(everyone: list[dict[str, Any]], run: Path) -> str:
     for other in everyone[1:]:
         where = f"rank {other['rank']} on {other['host']}"
         if not other["folder"]:
-            return f"{where} does not see {run} as rank 0 does; put the run folder on storage all nodes share."
+            return (
+                f"{where} does not see {run} as rank 0 does; put the run folder on storage all nodes share."
+            )
         for name in first:
             if name in ("host", "rank", "folder"):
                 continue

@@ -48,12 +48,20 @@ def search(config: TrainConfig, shape: GPT2Config, runtime: Runtime, stream: Tok
             write_json(path, {**held, "n_held_out_tokens": len(held_out), "tried": tried, "best": best})
     best = _best(tried)
     if best is None:
-        raise UserError(f"No learning rate of {config.sweep} gave a finite loss in {n_steps} steps; try smaller ones.")
+        raise UserError(
+            f"No learning rate of {config.sweep} gave a finite loss in {n_steps} steps; try smaller ones."
+        )
     return best
 
 
 def _try(
-    config: TrainConfig, rate: float, n_steps: int, shape: GPT2Config, runtime: Runtime, source: Batches, measured: Windows
+    config: TrainConfig,
+    rate: float,
+    n_steps: int,
+    shape: GPT2Config,
+    runtime: Runtime,
+    source: Batches,
+    measured: Windows,
 ) -> float:
     warmup = min(config.warmup_steps, max(n_steps // 10, 1))
     trial = config.with_options(learning_rate=rate, max_steps=n_steps, warmup_steps=warmup)

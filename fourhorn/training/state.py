@@ -56,7 +56,9 @@ def clean(states: Path) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Local]) -> dict[str, Any]:
     """Write one safetensors file, synced to disk; its size and SHA-256, hashed on the way out."""
-    header: dict[str, Any] = {"__metadata__": {"starts": json.dumps({n: t.start for n, t in tensors.items()})}}
+    header: dict[str, Any] = {
+        "__metadata__": {"starts": json.dumps({n: t.start for n, t in tensors.items()})}
+    }
     header["__metadata__"]["shapes"] = json.dumps({n: list(t.shape) for n, t in tensors.items()})
     offset = 0
     for name, part in tensors.items():
@@ -68,7 +70,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Local]) -> dict[str, Any]:
     text += b" " * (-len(text) % 8)
     digest, size = hashlib.sha256(), 0
     with open(path, "wb") as file:
-        for block in (len(text).to_bytes(8, "little"), text, *(_bytes(part.data) for part in tensors.values())):
+        for block in (
+            len(text).to_bytes(8, "little"),
+            text,
+            *(_bytes(part.data) for part in tensors.values()),
+        ):
             view = memoryview(block).cast("B")
             for start in range(0, len(view), _WRITE_BYTES):
                 piece = view[start : start + _WRITE_BYTES]
@@ -105,7 +111,9 @@ class Saver:
         self.stall_seconds: list[float] = []
         self._thread: threading.Thread | None = None
 
-    def save(self, step: int, tensors: Mapping[str, Local], meta: dict[str, Any], *, wait: bool = False) -> None:
+    def save(
+        self, step: int, tensors: Mapping[str, Local], meta: dict[str, Any], *, wait: bool = False
+    ) -> None:
         """Take a copy and write it in the background; with `wait` it is on disk on return."""
         started = time.perf_counter()
         self.wait()
@@ -180,12 +188,16 @@ def _appeared(path: Path, patience_seconds: float = 600.0) -> dict[str, Any]:
             return json.loads(path.read_text())  # type: ignore[no-any-return]
         except (FileNotFoundError, ValueError):
             time.sleep(0.02)
-    raise UserError(f"{path.name} did not appear within {patience_seconds:.0f} s: a process stopped while saving.")
+    raise UserError(
+        f"{path.name} did not appear within {patience_seconds:.0f} s: a process stopped while saving."
+    )
 
 
 def checksum(body: Mapping[str, Any]) -> str:
     """SHA-256 over everything in `state.json` but the checksum itself."""
-    return sha256_bytes(json.dumps({k: v for k, v in body.items() if k != "checksum"}, sort_keys=True).encode())
+    return sha256_bytes(
+        json.dumps({k: v for k, v in body.items() if k != "checksum"}, sort_keys=True).encode()
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- read
@@ -200,7 +212,7 @@ class State:
 
     def read(self, wanted: Mapping[str, Local]) -> None:
         """Fill the given tensors, or this process's rows of them, with what was saved."""
-        filled: dict[str, int] = {name: 0 for name in wanted}
+        filled: dict[str, int] = dict.fromkeys(wanted, 0)
         for name in self.meta["files"]:
             self._read_file(self.folder / name, wanted, filled)
         for name, part in wanted.items():
@@ -215,10 +227,16 @@ class State:
             if name not in header:
                 continue
             if tuple(shapes[name]) != part.shape:
-                raise UserError(f"{name} is {shapes[name]} in {self.folder} and {list(part.shape)} in the model.")
+                raise UserError(
+                    f"{name} is {shapes[name]} in {self.folder} and {list(part.shape)} in the model."
+                )
             entry = header[name]
             begin, end = entry["data_offsets"]
-            saved = torch.frombuffer(bytearray(data[begin:end]), dtype=_TORCH[entry["dtype"]]) if end > begin else None
+            saved = (
+                torch.frombuffer(bytearray(data[begin:end]), dtype=_TORCH[entry["dtype"]])
+                if end > begin
+                else None
+            )
             if saved is None:
                 continue
             saved = saved.view(entry["shape"])
@@ -271,5 +289,7 @@ def latest(states: Path, say: Callable[[str], None] = print) -> State | None:
             continue
         return state
     if damaged:
-        raise UserError(f"Every state in {states} is damaged: {damaged[0]} Delete the folder to start the run anew.")
+        raise UserError(
+            f"Every state in {states} is damaged: {damaged[0]} Delete the folder to start the run anew."
+        )
     return None

@@ -58,5 +58,7 @@ class TokenFolder:
                 if found.sha256 == self.index["tokenizer_sha256"]:
                     return found
                 if self._tokenizer:
-                    raise UserError(f"{place} is not the tokenizer that made {self.folder}; their SHA-256 differ.")
+                    raise UserError(
+                        f"{place} is not the tokenizer that made {self.folder}; their SHA-256 differ."
+                    )
         return None

@@ -40,7 +40,7 @@ def use_native(config: TrainConfig, shape: GPT2Config, runtime: Runtime, *, shar
 
 @dataclass(frozen=True)
 class StepResult:
-    """One step's figures: mean loss in nats per token, gradient norm before clipping, rate; `skipped` when not finite."""
+    """One step's figures: mean loss (nats per token), gradient norm before clipping, rate."""
 
     loss: float
     grad_norm: float
@@ -53,7 +53,13 @@ class Trainer:
     """Model, optimizers and position of one run."""
 
     def __init__(
-        self, config: TrainConfig, shape: GPT2Config, runtime: Runtime, *, model: GPT2 | None = None, compiled: bool = False
+        self,
+        config: TrainConfig,
+        shape: GPT2Config,
+        runtime: Runtime,
+        *,
+        model: GPT2 | None = None,
+        compiled: bool = False,
     ) -> None:
         self.config, self.runtime = config, runtime
         if model is None:
@@ -83,7 +89,9 @@ class Trainer:
         self.wrapped.train()
         n_micro = config.grad_accum_steps(world)
         first = self.step * config.batch_size + self.runtime.rank * n_micro * config.micro_batch_size
-        batches = [source.read(first + i * config.micro_batch_size, config.micro_batch_size) for i in range(n_micro)]
+        batches = [
+            source.read(first + i * config.micro_batch_size, config.micro_batch_size) for i in range(n_micro)
+        ]
         scale = self._scale(batches)
         if self.native is not None:
             nats = sum(self.native.accumulate(batch, scale) for batch in batches)
@@ -119,7 +127,9 @@ class Trainer:
         config = self.config
         norm = optim.gradient_norm(self.model)
         finite = torch.isfinite(norm) & torch.isfinite(loss)
-        facts = torch.stack([loss.nan_to_num(0.0, 0.0, 0.0), 1.0 - finite.float(), loss.new_tensor(float(self.stop_asked))])
+        facts = torch.stack(
+            [loss.nan_to_num(0.0, 0.0, 0.0), 1.0 - finite.float(), loss.new_tensor(float(self.stop_asked))]
+        )
         loss_sum, n_bad, n_stop = parallel.total(facts).tolist()
         peak = config.learning_rate
         rate = learning_rate_at(
@@ -164,20 +174,29 @@ class Trainer:
             position = min((i * runtime.world_size + runtime.rank) * size, source.n_samples)
             mine = position < source.n_samples
             batch = source.read(position if mine else 0, size)
-            loss = self._loss(batch, 1.0)
+            loss = self._plain_loss(batch, first=i == 0)
             if mine:
                 count = batch.targets.size if batch.weights is None else float(batch.weights.sum())
-                sums += torch.tensor([loss.item(), count], dtype=torch.float64)
+                sums += torch.tensor([loss, count], dtype=torch.float64)
         self.wrapped.train()
+        parallel.reshard(self.wrapped)
         nats, n = parallel.total(sums).tolist()
         return float(nats / max(n, 1.0))
+
+    def _plain_loss(self, batch: Batch, *, first: bool) -> float:
+        if self.native is not None and batch.inputs.shape[1] % 32 == 0:
+            return self.native.loss(batch, changed=first)
+        return self._loss(batch, 1.0).item()
 
     # -------------------------------------------------------------------------------------------- saved and restored
 
     def tensors(self) -> dict[str, Local]:
         """Everything that a resumed run must have, as this process holds it."""
         weights = {f"model.{name}": p for name, p in self.model.named_parameters()}
-        return {name: parallel.local(t) for name, t in {**weights, **optim.tensors_of(self.optimizers, self.model)}.items()}
+        return {
+            name: parallel.local(t)
+            for name, t in {**weights, **optim.tensors_of(self.optimizers, self.model)}.items()
+        }
 
     def meta(self) -> dict[str, Any]:
         """The numbers beside the tensors."""

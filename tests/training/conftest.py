@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-TINY = dict(
-    n_layer=2, n_head=2, n_embd=32, n_ctx=16, batch_size=4, micro_batch_size=2, warmup_steps=2, max_steps=12,
-    learning_rate=0.003, eval_every=0, eval_tokens=128, save_every=5, dtype="float32", device="cpu", compile="off", n_threads=1,
-)  # fmt: skip
+from fourhorn.training.config import TrainConfig
+
+TINY = {
+    "n_layer": 2, "n_head": 2, "n_embd": 32, "n_ctx": 16, "batch_size": 4, "micro_batch_size": 2, "warmup_steps": 2,
+    "max_steps": 12, "learning_rate": 0.003, "eval_every": 0, "eval_tokens": 128, "save_every": 5, "device": "cpu",
+    "dtype": "float32", "compile": "off", "n_threads": 1,
+}  # fmt: skip
 
 
 def write_shards(folder: Path, ids: np.ndarray, n_vocab: int) -> None:
@@ -46,3 +50,9 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_shards(folder / "train", made_up_ids(4000, 64, 1), 64)
     write_shards(folder / "val", made_up_ids(600, 64, 2), 64)
     return folder
+
+
+@pytest.fixture(scope="session")
+def options() -> Callable[..., TrainConfig]:
+    """The options of a run that takes a second, with changes."""
+    return lambda **changes: TrainConfig(**{**TINY, **changes})

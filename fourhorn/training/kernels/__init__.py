@@ -1,1 +1,1 @@
-"""This package's own kernels for CPUs with AMX: a whole training pass in compiled Python, without a compiler to install."""
+"""This package's own kernels for CPUs with AMX: a whole training pass in compiled Python."""

@@ -7,6 +7,7 @@ per block of 32 × 32: the left one row by row; the right one with pairs of rows
 Addresses are in bytes (`array.ctypes.data` or `address`); bfloat16 is held in uint16 arrays.
 Source of the formats: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18.
 """
+# mypy: disable-error-code="call-arg, var-annotated, no-untyped-call"
 
 import ctypes
 import sys
@@ -23,7 +24,13 @@ BLOCK_NUMBERS = BLOCK * BLOCK
 _BLOCK_BYTES = BLOCK_NUMBERS * 2
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_I32, 16)
-OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": True, "error_model": "numpy", "boundscheck": False}
+OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "cache": True,
+    "fastmath": True,
+    "error_model": "numpy",
+    "boundscheck": False,
+}
 
 _ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18
 
@@ -125,7 +132,7 @@ def address(typing_context, array):  # type: ignore[no-untyped-def]
 
 
 def _transpose_vectors(builder: Any, rows: list[Any]) -> list[Any]:
-    """16 vectors of 16 as 16 vectors of the transposed square: four rounds that each exchange one bit of the indices."""
+    """16 vectors of 16 as the transposed square: four rounds, each exchanging one bit of the indices."""
     for distance in (1, 2, 4, 8):
         low = [lane if not lane & distance else lane - distance + 16 for lane in range(16)]
         high = [lane + distance if not lane & distance else lane + 16 for lane in range(16)]
@@ -164,7 +171,8 @@ def interleave_rows(typing_context, first, second, destination):  # type: ignore
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         half = ir.VectorType(ir.IntType(16), 16)
         one, other = (
-            builder.zext(builder.load(builder.inttoptr(a, half.as_pointer()), align=2), _VECTOR) for a in arguments[:2]
+            builder.zext(builder.load(builder.inttoptr(a, half.as_pointer()), align=2), _VECTOR)
+            for a in arguments[:2]
         )
         shift = ir.Constant(_VECTOR, [16] * 16)
         both = builder.or_(one, builder.shl(other, shift))

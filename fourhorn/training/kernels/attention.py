@@ -7,21 +7,20 @@ values.
 
 In: qkv (R, 3C) bfloat16 for R / T sequences of T tokens; heads of D. Out: (R, C) bfloat16; gradients likewise.
 """
+# mypy: disable-error-code="call-arg, var-annotated, no-untyped-call"
 
 from typing import Any
 
 import numpy as np
 from numba import njit
 
+from fourhorn.training.kernels import rows
 from fourhorn.training.kernels.amx import BLOCK, BLOCK_NUMBERS, OPTIONS, add_block_product, address
-from fourhorn.training.kernels.functions import exp
 from fourhorn.training.kernels.pack import (
     left_block,
     left_block_turned,
-    narrow,
     right_block,
     right_block_turned,
-    widen,
 )
 from fourhorn.training.kernels.product import _finish_low, _finish_set
 
@@ -31,7 +30,13 @@ BLOCK_BYTES = 2 * BLOCK_NUMBERS
 def scratch_numbers(T: int, D: int) -> int:
     """uint16 numbers the two functions need as scratch."""
     n_blocks = T // BLOCK
-    return 2 * n_blocks * n_blocks * BLOCK_NUMBERS + 8 * T * D + 8 * BLOCK * T + 8 * BLOCK_NUMBERS + 4 * BLOCK * D
+    return (
+        2 * n_blocks * n_blocks * BLOCK_NUMBERS
+        + 8 * T * D
+        + 8 * BLOCK * T
+        + 8 * BLOCK_NUMBERS
+        + 4 * BLOCK * D
+    )
 
 
 @njit(**OPTIONS)
@@ -47,7 +52,17 @@ def pack_head(place: int, row_bytes: int, n_blocks: int, width: int, turned: boo
 
 
 @njit(**OPTIONS)
-def strip(place: int, row_bytes: int, keys: int, n_keys: int, width: int, left: int, tiles: int, out: Any, zeros: int) -> None:
+def strip(
+    place: int,
+    row_bytes: int,
+    keys: int,
+    n_keys: int,
+    width: int,
+    left: int,
+    tiles: int,
+    out: Any,
+    zeros: int,
+) -> None:
     """Products of 32 rows at `place` with the first `n_keys` blocks of `keys`: `out` (32, T) float32."""
     for d in range(width):
         left_block(place + d * 64, row_bytes, left + BLOCK_BYTES * d)
@@ -58,7 +73,9 @@ def strip(place: int, row_bytes: int, keys: int, n_keys: int, width: int, left: 
 
 
 @njit(**OPTIONS)
-def attention(qkv: Any, out: Any, log_sums: Any, T: int, H: int, strips: Any, scratch: Any, zeros: Any) -> None:
+def attention(
+    qkv: Any, out: Any, log_sums: Any, T: int, H: int, strips: Any, scratch: Any, zeros: Any
+) -> None:
     """Softmax of each query's scores over the keys up to it, times the values; keeps the log-sums (R, H)."""
     R, C = out.shape
     D = C // H
@@ -75,10 +92,21 @@ def attention(qkv: Any, out: Any, log_sums: Any, T: int, H: int, strips: Any, sc
             pack_head(q + 2 * C, row_bytes, n_blocks, width, True, keys)
             pack_head(q + 4 * C, row_bytes, n_blocks, width, False, values)
             for i in range(n_blocks):
-                strip(q + i * BLOCK * row_bytes, row_bytes, keys, i + 1, width, left, tiles, scores, address(zeros))
+                strip(
+                    q + i * BLOCK * row_bytes,
+                    row_bytes,
+                    keys,
+                    i + 1,
+                    width,
+                    left,
+                    tiles,
+                    scores,
+                    address(zeros),
+                )
                 for r in range(BLOCK):
-                    log_sums[first + i * BLOCK + r, h] = softmax_row(
-                        scores[r, : i * BLOCK + r + 1], low[r, : (i + 1) * BLOCK], scale
+                    n = i * BLOCK + r + 1
+                    log_sums[first + n - 1, h] = softmax_row(
+                        scores[r], n, address(low) + r * low.strides[0], scale
                     )
                 for j in range(i + 1):
                     left_block(address(low) + 64 * j, low.strides[0], chances + BLOCK_BYTES * j)
@@ -89,39 +117,30 @@ def attention(qkv: Any, out: Any, log_sums: Any, T: int, H: int, strips: Any, sc
 
 
 @njit(**OPTIONS)
-def softmax_row(scores: Any, low: Any, scale: Any) -> Any:
-    """Chances of a row's scores as bfloat16, zero beyond them; the log of the sum of exponentials."""
-    n = scores.shape[0]
-    most = scores[0]
-    for i in range(n):
-        most = max(most, scores[i])
-    total = np.float32(0.0)
-    for i in range(n):
-        value = exp((scores[i] - most) * scale)
-        scores[i] = value
-        total += value
-    share = np.float32(1.0) / total
-    for i in range(n):
-        low[i] = narrow(scores[i] * share)
-    low[n:] = 0
-    return most * scale + np.log(total)
-
-
-@njit(**OPTIONS)
-def slopes_row(scores: Any, d_chances: Any, low: Any, d_low: Any, scale: Any, log_sum: Any, inner: Any) -> None:
-    """Chances of a row again, and the gradient of its scores: p · (dp − Σ p dp) · scale, both bfloat16."""
-    n = scores.shape[0]
-    for i in range(n):
-        chance = exp(scores[i] * scale - log_sum)
-        low[i] = narrow(chance)
-        d_low[i] = narrow(chance * (d_chances[i] - inner) * scale)
-    low[n:] = 0
-    d_low[n:] = 0
+def softmax_row(scores: Any, n: int, low: int, scale: Any) -> Any:
+    """Chances of a row's first `n` scores, zero beyond, as bfloat16 at `low`; the log of the sum of exponentials."""
+    whole = (n + BLOCK - 1) // BLOCK * BLOCK
+    for i in range(n, whole):
+        scores[i] = rows.LOWEST
+    place = address(scores)
+    most = rows.largest(place, whole) * scale
+    total = rows.exponentials(place, whole, scale, most)
+    rows.scaled_low(place, low, whole, np.float32(1.0) / total)
+    return most + np.log(total)
 
 
 @njit(**OPTIONS)
 def attention_backward(
-    qkv: Any, out: Any, d_out: Any, log_sums: Any, d_qkv: Any, T: int, H: int, strips: Any, scratch: Any, zeros: Any
+    qkv: Any,
+    out: Any,
+    d_out: Any,
+    log_sums: Any,
+    d_qkv: Any,
+    T: int,
+    H: int,
+    strips: Any,
+    scratch: Any,
+    zeros: Any,
 ) -> None:
     """The gradient by queries, keys and values, (R, 3C) bfloat16."""
     R, C = out.shape
@@ -140,7 +159,10 @@ def attention_backward(
     low, d_low = strips[2].view(np.uint16)[:, :T], strips[2].view(np.uint16)[:, T:]
     for first in range(0, R, T):
         for h in range(H):
-            q, d = address(qkv) + first * row_bytes + 2 * h * D, address(d_out) + first * out_bytes + 2 * h * D
+            q, d = (
+                address(qkv) + first * row_bytes + 2 * h * D,
+                address(d_out) + first * out_bytes + 2 * h * D,
+            )
             to = address(d_qkv) + first * row_bytes + 2 * h * D
             pack_head(q + 2 * C, row_bytes, n_blocks, width, True, keys)
             pack_head(q + 4 * C, row_bytes, n_blocks, width, True, values)
@@ -149,15 +171,32 @@ def attention_backward(
             pack_head(d, out_bytes, n_blocks, width, False, d_over)
             for i in range(n_blocks):
                 here = i * BLOCK
-                strip(q + here * row_bytes, row_bytes, keys, i + 1, width, left, tiles, scores, address(zeros))
-                strip(d + here * out_bytes, out_bytes, values, i + 1, width, left, tiles, d_chances, address(zeros))
+                strip(
+                    q + here * row_bytes, row_bytes, keys, i + 1, width, left, tiles, scores, address(zeros)
+                )
+                strip(
+                    d + here * out_bytes,
+                    out_bytes,
+                    values,
+                    i + 1,
+                    width,
+                    left,
+                    tiles,
+                    d_chances,
+                    address(zeros),
+                )
                 for r in range(BLOCK):
-                    row, n, columns = first + here + r, here + r + 1, slice(h * D, (h + 1) * D)
-                    inner = dot_low(out[row, columns], d_out[row, columns])
-                    whole = here + BLOCK
-                    slopes_row(
-                        scores[r, :n], d_chances[r, :n], low[r, :whole], d_low[r, :whole], scale, log_sums[row, h], inner
+                    row, n, whole = first + here + r, here + r + 1, here + BLOCK
+                    for beyond in range(n, whole):
+                        scores[r, beyond] = rows.LOWEST
+                    inner = rows.dot_low(
+                        address(out) + row * out.strides[0] + 2 * h * D, d + (here + r) * out_bytes, D
                     )
+                    rows.slopes(
+                        address(scores) + r * scores.strides[0], address(d_chances) + r * d_chances.strides[0],
+                        address(low) + r * low.strides[0], address(d_low) + r * d_low.strides[0],
+                        whole, scale, log_sums[row, h], inner,
+                    )  # fmt: skip
                 for j in range(i + 1):
                     target = BLOCK_BYTES * (j * n_blocks + i)
                     left_block(address(d_low) + 64 * j, d_low.strides[0], left + BLOCK_BYTES * j)
@@ -175,12 +214,3 @@ def attention_backward(
                     _finish_low(tiles, place + 2 * C, row_bytes, to, 0, address(zeros))
                     add_block_product(tiles, 0, turned + block, d_over + over, count)
                     _finish_low(tiles, place + 4 * C, row_bytes, to, 0, address(zeros))
-
-
-@njit(**OPTIONS)
-def dot_low(a: Any, b: Any) -> Any:
-    """Σ a · b of two bfloat16 vectors."""
-    total = np.float32(0.0)
-    for i in range(a.shape[0]):
-        total += widen(a[i]) * widen(b[i])
-    return total

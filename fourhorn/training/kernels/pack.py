@@ -5,6 +5,7 @@ left operands as [row block][column block], right ones as [column block][row blo
 
 In: bfloat16 (uint16) or float32 matrices, C-contiguous, both sides multiples of 32. Out: uint16 vectors.
 """
+# mypy: disable-error-code="call-arg, var-annotated, no-untyped-call"
 
 from typing import Any
 
@@ -114,7 +115,9 @@ def pack_right(matrix: Any, out: Any) -> None:
     base, place = address(out), address(matrix)
     for k in range(n_k):
         for n in range(n_n):
-            right_block(place + k * BLOCK * row_bytes + n * 64, row_bytes, base + 2 * BLOCK_NUMBERS * (n * n_k + k))
+            right_block(
+                place + k * BLOCK * row_bytes + n * 64, row_bytes, base + 2 * BLOCK_NUMBERS * (n * n_k + k)
+            )
 
 
 @njit(**OPTIONS)

@@ -6,11 +6,11 @@ most `CHUNK` deep, stays in the first-level cache while the panel's row blocks p
 In: left (M, K) bfloat16, or (K, M) with `turned`; right packed by `pack_right` or `pack_right_turned`, of which the
 blocks from `k_first` of `k_total` are used. Out: by `mode`. Sides are multiples of 32.
 """
+# mypy: disable-error-code="call-arg, var-annotated, no-untyped-call"
 
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
@@ -53,9 +53,15 @@ def _finisher(finish: Callable[..., None]) -> Any:
                 bias = v.load(builder, builder.add(shift, constant(4 * right))) if finish in _BIASED else None
                 with cgutils.for_range(builder, constant(16)) as loop:
                     row = builder.add(loop.index, constant(down))
-                    from_ = builder.add(tiles, builder.add(builder.shl(loop.index, constant(6)), constant(1024 * tile)))
-                    to = builder.add(builder.add(first, builder.mul(row, first_row)), constant(sizes[0] * right))
-                    other = builder.add(builder.add(second, builder.mul(row, second_row)), constant(sizes[1] * right))
+                    from_ = builder.add(
+                        tiles, builder.add(builder.shl(loop.index, constant(6)), constant(1024 * tile))
+                    )
+                    to = builder.add(
+                        builder.add(first, builder.mul(row, first_row)), constant(sizes[0] * right)
+                    )
+                    other = builder.add(
+                        builder.add(second, builder.mul(row, second_row)), constant(sizes[1] * right)
+                    )
                     finish(v.load(builder, from_), to, other, bias)
             return context.get_dummy_value()
 
@@ -121,7 +127,9 @@ def product(
             for j in range(n_k):
                 target = packed + 2 * BLOCK_NUMBERS * (i * n_k + j)
                 if turned:
-                    left_block_turned(place + j * BLOCK * row_bytes + 2 * (m0 + i * BLOCK), row_bytes, target, spare)
+                    left_block_turned(
+                        place + j * BLOCK * row_bytes + 2 * (m0 + i * BLOCK), row_bytes, target, spare
+                    )
                 else:
                     left_block(place + (m0 + i * BLOCK) * row_bytes + j * 64, row_bytes, target)
         for column in range(n_n):
@@ -132,8 +140,15 @@ def product(
                     a = packed + 2 * BLOCK_NUMBERS * (i * n_k + j)
                     tiles = sums + 4 * BLOCK_NUMBERS * i
                     add_block_product(tiles, j, a, b, depth)
-                    if j + depth == n_k:
-                        finish(mode, tiles, m0 + i * BLOCK, column * BLOCK, out_low, other_low, out, base, bias)
+                    if j + depth == n_k and i > 0:  # one block behind: tiles just stored are slow to read
+                        finish(
+                            mode, tiles - 4 * BLOCK_NUMBERS, m0 + (i - 1) * BLOCK, column * BLOCK,
+                            out_low, other_low, out, base, bias,
+                        )  # fmt: skip
+            finish(
+                mode, sums + 4 * BLOCK_NUMBERS * (n_m - 1), m0 + (n_m - 1) * BLOCK, column * BLOCK,
+                out_low, other_low, out, base, bias,
+            )  # fmt: skip
 
 
 @njit(**OPTIONS)
@@ -141,7 +156,12 @@ def finish(
     mode: int, tiles: int, m: int, n: int, out_low: Any, other_low: Any, out: Any, base: Any, bias: Any
 ) -> None:
     """Put one block of results, four tiles of 16 × 16 at an address, in its place."""
-    low_row, other_row, row, base_row = out_low.strides[0], other_low.strides[0], out.strides[0], base.strides[0]
+    low_row, other_row, row, base_row = (
+        out_low.strides[0],
+        other_low.strides[0],
+        out.strides[0],
+        base.strides[0],
+    )
     low, other = address(out_low) + m * low_row + 2 * n, address(other_low) + m * other_row + 2 * n
     to, before = address(out) + m * row + 4 * n, address(base) + m * base_row + 4 * n
     shift = address(bias) + 4 * n

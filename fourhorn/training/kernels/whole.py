@@ -6,6 +6,7 @@ operands of the forward and of the backward products.
 
 Shapes: R rows = sequences × T tokens, C width, L layers, H heads, V vocabulary rounded up to 32.
 """
+# mypy: disable-error-code="call-arg, var-annotated, no-untyped-call"
 
 from typing import Any, NamedTuple
 
@@ -78,7 +79,9 @@ def pack_weights(weights: Any, offset: int, n: int, k: int, low: Any, forward: A
 
 
 @njit(**OPTIONS)
-def run_forward(tokens: Any, T: int, H: int, weights: Any, offsets: Any, packs: Any, wte: Any, wpe: Any, b: Any) -> None:
+def run_forward(
+    tokens: Any, T: int, H: int, weights: Any, offsets: Any, packs: Any, wte: Any, wpe: Any, b: Any
+) -> None:
     """Tokens (R,) to the final layer norm's result, keeping what the backward pass needs."""
     L, R, C = b.qkv.shape[0], b.x.shape[1], b.x.shape[2]
     n_c = C // BLOCK
@@ -115,12 +118,19 @@ def run_forward(tokens: Any, T: int, H: int, weights: Any, offsets: Any, packs: 
         )  # fmt: skip
     o = offsets[L]
     layer_norm(
-        b.x[2 * L], weights[o[0] : o[0] + C], weights[o[1] : o[1] + C], b.normal[2 * L], b.mean[2 * L], b.scale[2 * L]
+        b.x[2 * L],
+        weights[o[0] : o[0] + C],
+        weights[o[1] : o[1] + C],
+        b.normal[2 * L],
+        b.mean[2 * L],
+        b.scale[2 * L],
     )
 
 
 @njit(**OPTIONS)
-def add_weight_gradient(left: Any, right: Any, gradients: Any, place: int, bias: int, packed: Any, b: Any) -> None:
+def add_weight_gradient(
+    left: Any, right: Any, gradients: Any, place: int, bias: int, packed: Any, b: Any
+) -> None:
     """Add leftᵀ · right to the matrix at `place` and left's column sums to the bias: R rows, (R, N) and (R, K)."""
     n, k, rows = left.shape[1], right.shape[1], left.shape[0]
     pack_right(right, packed)
@@ -157,7 +167,16 @@ def run_backward(T: int, H: int, weights: Any, offsets: Any, packs: Any, gradien
         )  # fmt: skip
         add_weight_gradient(b.dx_low, b.attended[layer], gradients, o[PROJ], o[PROJ_BIAS], b.packed, b)
         att.attention_backward(
-            b.qkv[layer], b.attended[layer], d_attended, b.log_sums[layer], b.d_qkv, T, H, b.strips, b.scratch, b.zeros
+            b.qkv[layer],
+            b.attended[layer],
+            d_attended,
+            b.log_sums[layer],
+            b.d_qkv,
+            T,
+            H,
+            b.strips,
+            b.scratch,
+            b.zeros,
         )
         add_weight_gradient(b.d_qkv, b.normal[n], gradients, o[QKV], o[QKV_BIAS], b.packed, b)
         product(
@@ -180,9 +199,9 @@ def norm_backward(n: int, gain: int, bias: int, weights: Any, gradients: Any, b:
 @njit(**OPTIONS)
 def training_pass(
     tokens: Any, targets: Any, row_weights: Any, T: int, H: int, n_vocab: int, weights: Any, offsets: Any,
-    forward: Any, backward: Any, gradients: Any, wte: Any, wpe: Any, b: Any,
+    forward: Any, backward: Any, gradients: Any, wte: Any, wpe: Any, b: Any, learn: bool,
 ) -> float:  # fmt: skip
-    """The loss of this thread's rows; adds their gradients to `gradients`, laid out as the weights are."""
+    """The loss of this thread's rows; with `learn` their gradients are added to `gradients`, laid out alike."""
     configure_tiles()
     L, R, C = b.qkv.shape[0], b.x.shape[1], b.x.shape[2]
     run_forward(tokens, T, H, weights, offsets, forward, wte, wpe, b)
@@ -193,14 +212,15 @@ def training_pass(
     b.d_normal[:] = 0
     loss = head_loss(
         b.normal[2 * L], targets, row_weights, n_vocab, forward[wte_at:], backward[wte_at:], b.logits, b.packed,
-        b.head_scratch, b.d_normal, d_wte, b.zeros,
+        b.head_scratch, b.d_normal, d_wte, b.zeros, learn,
     )  # fmt: skip
-    run_backward(T, H, weights, offsets, backward, gradients, b)
-    for r in range(R):
-        row, one, other = b.dx[r], d_wte[tokens[r]], d_wpe[r % T]
-        for i in range(C):
-            one[i] += row[i]
-            other[i] += row[i]
+    if learn:
+        run_backward(T, H, weights, offsets, backward, gradients, b)
+        for r in range(R):
+            row, one, other = b.dx[r], d_wte[tokens[r]], d_wpe[r % T]
+            for i in range(C):
+                one[i] += row[i]
+                other[i] += row[i]
     release_tiles()
     return loss
 

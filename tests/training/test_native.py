@@ -1,0 +1,55 @@
+"""The kernels compute what the PyTorch path computes, as closely as bfloat16 allows."""
+
+import numpy as np
+import pytest
+import torch
+
+from fourhorn.model.config import GPT2Config
+from fourhorn.model.transformer import GPT2
+from fourhorn.training.batches import Batch
+from fourhorn.training.learner import Learner
+from fourhorn.training.native import NativePass, why_not
+
+SHAPE = GPT2Config(2, 2, 64, n_ctx=64, n_vocab=1100, dropout=0.0)
+
+
+def test_what_stands_against_the_kernels_is_said() -> None:
+    assert why_not(SHAPE, "cuda:0", "bfloat16") == "they compute in bfloat16 on a CPU"
+    assert why_not(GPT2Config(2, 2, 64, dropout=0.1), "cpu", "bfloat16") == "dropout is 0.1"
+    assert "multiples of 32" in why_not(GPT2Config(2, 4, 64, dropout=0.0), "cpu", "bfloat16")
+
+
+@pytest.mark.skipif(bool(why_not(SHAPE, "cpu", "bfloat16")), reason="this CPU has no AMX")
+def test_loss_and_gradients_are_those_of_the_pytorch_path() -> None:
+    torch.manual_seed(0)
+    model = GPT2(SHAPE)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn_like(p) * 0.02)
+    rng = np.random.default_rng(0)
+    windows, counted = rng.integers(0, 1100, (3, 65)), (rng.random((3, 64)) < 0.7).astype(np.float32)
+    batch = Batch(windows[:, :-1], windows[:, 1:], counted)
+    scale = 1.0 / float(counted.sum())
+    gradients = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        model.zero_grad()
+        inputs, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
+        loss = Learner(model, dtype).train()(inputs, targets, torch.from_numpy(counted) * scale)
+        loss.backward()
+        gradients[dtype] = {name: p.grad.clone() for name, p in model.named_parameters()}
+    native = NativePass(model, n_threads=2)
+    value = native.accumulate(batch, scale)
+    native.finish()
+    exact = gradients[torch.float32]
+    for name, p in model.named_parameters():
+        errors = [
+            ((g - exact[name]).norm() / exact[name].norm()).item()
+            for g in (p.grad, gradients[torch.bfloat16][name])
+        ]
+        assert errors[0] < max(1.5 * errors[1], 0.01), name
+    assert value == pytest.approx(loss.item(), abs=2e-3)
+    assert native.loss(batch, changed=True) * scale == pytest.approx(value, rel=1e-6)
+    first = torch.cat([p.grad.flatten() for p in model.parameters()])
+    native.accumulate(batch, scale)
+    native.finish()
+    assert torch.equal(first, torch.cat([p.grad.flatten() for p in model.parameters()]))
