@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fourhorn.errors import UserError
 
@@ -50,42 +50,47 @@ def evaluate(
         seed: seed of sampled summaries.
         paper: print the paper's numbers and public reproductions beside this run's.
     """
-    from fourhorn.checkpoints.load import load
-    from fourhorn.evaluation import published
     from fourhorn.evaluation.load import resolve
-    from fourhorn.evaluation.pocket.build import build
-    from fourhorn.evaluation.run import evaluate as run
 
     resolve(tasks)  # a mistyped task is refused before the model is read
     folder = destination or Path("results") / Path(model).name
+    options: dict[str, Any] = {
+        "tasks": tasks,
+        "data": data,
+        "pocket": pocket,
+        "heldout": heldout,
+        "train": train,
+        "batch_size": batch_size,
+        "limit": limit,
+        "preprocessed": preprocessed,
+        "detokenized": detokenized,
+        "other_files": other_files,
+        "skip_malformed": skip_malformed,
+        "seed": seed,
+        "strides": tuple(strides or [1024]),
+    }
+    _run(model, folder, device, dtype, paper, options)
+
+
+def _run(model: str, folder: Path, device: str, dtype: str, paper: bool, options: dict[str, Any]) -> None:
+    from fourhorn.runtime import settle_memory
+
+    settle_memory()
+    from fourhorn.checkpoints.load import load
+    from fourhorn.evaluation import published
+    from fourhorn.evaluation.pocket.build import build
+    from fourhorn.evaluation.run import evaluate as run
+
+    pocket, heldout = options["pocket"], options["heldout"]
     if pocket is not None and heldout is not None and not (pocket / "manifest.json").exists():
         build(heldout, pocket)
     network, tokenizer = load(model, device=device, dtype=dtype)
-    results = run(
-        network,
-        tokenizer,
-        tasks=tasks,
-        data=data,
-        destination=folder,
-        pocket=pocket,
-        heldout=heldout,
-        train=train,
-        name=Path(model).name,
-        batch_size=batch_size,
-        limit=limit,
-        strides=tuple(strides) if strides else (1024,),
-        preprocessed=preprocessed,
-        detokenized=detokenized,
-        other_files=other_files,
-        skip_malformed=skip_malformed,
-        seed=seed,
-    )
+    results = run(network, tokenizer, destination=folder, name=Path(model).name, **options)
     for result in results.values():
         print(result)
     if paper:
         print("\n" + published.table(results))
-    missing = json.loads((folder / "missing.json").read_text())
-    for task, reason in missing.items():
+    for task, reason in json.loads((folder / "missing.json").read_text()).items():
         print(f"missing: {task}: {reason}")
     if not results:
         raise UserError("No task has data. Give --data, --pocket or --heldout, or name tasks with --tasks.")

@@ -20,12 +20,12 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from fourhorn.evaluation.branches import Branches, layout
 from fourhorn.model.cache import KVCache
 from fourhorn.model.transformer import GPT2
 
-# One block of logits stays near the processor's cache: the head and its log-sum-exp are then bound by arithmetic.
-LOGIT_BLOCK_BYTES = 24 << 20
-CACHE_BYTES = 512 << 20
+# About 256 rows of logits at a time: enough for the matrix product to run at full speed, little enough to be reused.
+LOGIT_BLOCK_BYTES = 52 << 20
 
 
 class TokenizerLike(Protocol):
@@ -186,7 +186,7 @@ class Scorer:
     def _score_groups(self, groups: list[tuple[list[int], list[list[int]], int]]) -> list[list[Score]]:
         contexts = [context for context, _, _ in groups]
         rows = [(group, continuation) for group, (_, all_, _) in enumerate(groups) for continuation in all_]
-        suffix = max(len(continuation) - 1 for _, continuation in rows)
+        suffix = max(sum(len(continuation) - 1 for continuation in all_) for _, all_, _ in groups)
         cache = self.cache(len(groups), max(map(len, contexts)) + suffix)
         last = self.prefill(cache, contexts)  # (B, C)
         scores: list[list[Score]] = [[] for _ in groups]
@@ -199,23 +199,26 @@ class Scorer:
 
     def after(self, cache: KVCache, last: Tensor, rows: Sequence[tuple[int, Sequence[int]]]) -> list[Score]:
         """Score continuations of rows already read: each is (row of the cache, tokens); the cache stays as it is."""
-        first = self.logprobs(
-            last[torch.tensor([g for g, _ in rows], device=self.device)], [c[0] for _, c in rows]
-        )
+        states = last[torch.tensor([row for row, _ in rows], device=self.device)]
+        first = self.logprobs(states, [continuation[0] for _, continuation in rows])
         logprobs, greedy = [[value] for value in first[0]], [[flag] for flag in first[1]]
-        longer = [i for i, (_, continuation) in enumerate(rows) if len(continuation) > 1]
-        row_bytes = cache.k[:, 0].numel() * cache.k.element_size() * 2
-        step = max(1, CACHE_BYTES // row_bytes)
-        for start in range(0, len(longer), step):
-            part = longer[start : start + step]
-            shared = cache.select(torch.tensor([rows[i][0] for i in part], device=self.device))
-            inputs = [rows[i][1][:-1] for i in part]
-            hidden = self.model.hidden(self.pad(inputs), shared)  # (B, T, C)
-            states = torch.cat([hidden[row, : len(tokens)] for row, tokens in enumerate(inputs)])
-            values, flags = self.logprobs(states, [token for i in part for token in rows[i][1][1:]])
+        inputs = [continuation[:-1] for _, continuation in rows]
+        pending = [
+            [i for i, (owner, _) in enumerate(rows) if owner == row and inputs[i]] for row in range(len(last))
+        ]
+        room = cache.n_ctx - int(cache.lengths.max())
+        while any(pending):
+            chosen = layout(pending, [len(tokens) for tokens in inputs], room)
+            pending = [row[len(taken) :] for row, taken in zip(pending, chosen, strict=True)]
+            branches = [[inputs[i] for i in taken] for taken in chosen]
+            laid_out = [[token for branch in row for token in branch] for row in branches]
+            hidden = self.model.hidden(self.pad(laid_out), Branches(cache, branches))  # (B, T, C)
+            states = torch.cat([hidden[row, : len(tokens)] for row, tokens in enumerate(laid_out)])
+            order = [i for taken in chosen for i in taken]
+            values, flags = self.logprobs(states, [token for i in order for token in rows[i][1][1:]])
             self.counts["forward_tokens"] += len(values)
-            for i in part:
-                n = len(rows[i][1]) - 1
+            for i in order:
+                n = len(inputs[i])
                 logprobs[i] += values[:n]
                 greedy[i] += flags[:n]
                 values, flags = values[n:], flags[n:]

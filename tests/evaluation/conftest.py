@@ -22,13 +22,16 @@ def real() -> Path:
     return REAL / "eval"
 
 
+COMMON = """
+the of and to in a is that it was for on are with as his they be at one have this from or had by hot but some what
+there we can out other were all your when up use word how said an each
+"""
+
+
 class WordTokenizer:
     """Tokens 0 … 255 are bytes, 256 is the end of text, then common words with the space before them."""
 
-    words = (
-        "the of and to in a is that it was for on are with as his they be at one have this from or had by hot but some what "
-        "there we can out other were all your when up use word how said an each"
-    ).split()
+    words = COMMON.split()
 
     def __init__(self) -> None:
         self.pieces = (

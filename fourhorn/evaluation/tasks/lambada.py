@@ -27,7 +27,7 @@ from fourhorn.evaluation.scoring import Score, Scorer
 from fourhorn.evaluation.task import Example, Metric, Record, Source, Task, by_length
 from fourhorn.model.cache import KVCache
 
-N_BEGINNINGS, N_FOLLOWED, N_CONTINUATIONS = 16, 16, 4  # bounds of the search for the best word
+N_BEGINNINGS, N_FOLLOWED, N_CONTINUATIONS = 64, 48, 4  # bounds of the search for the best word
 MAX_WORD_TOKENS = 6
 MAX_TARGET_TOKENS = 16
 
@@ -187,7 +187,9 @@ def predict_words(scorer: Scorer, cache: KVCache, last: torch.Tensor) -> list[st
     """
     continues, n_rows = scorer.continues_word, last.shape[0]
     logprobs = torch.log_softmax(scorer.model.head(last).float(), 1)  # (B, V)
-    first = logprobs.masked_fill_(~scorer.begins_word, -math.inf).topk(N_BEGINNINGS, 1)
+    first = logprobs.masked_fill_(~scorer.begins_word, -math.inf).topk(
+        min(N_BEGINNINGS, logprobs.shape[1]), 1
+    )
     beginnings = zip(first.values.tolist(), first.indices.tolist(), strict=True)
     open_: list[list[tuple[float, list[int]]]] = [
         [(-p, [t]) for p, t in zip(*row, strict=True)] for row in beginnings

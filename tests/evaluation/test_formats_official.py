@@ -1,4 +1,4 @@
-"""Readers take the official formats, count what the real files hold, and name file, line and reason of what is wrong."""
+"""Readers take the official formats, count what real files hold, and name file, line and reason of what is wrong."""
 
 from pathlib import Path
 
@@ -83,10 +83,10 @@ def test_a_malformed_cloze_question_names_line_and_reason(tmp_path: Path, text: 
         ("q.jsonl", '{"question": "who", "answer": [""]}\n', formats.read_questions, "line 1: an empty answer"),
         ("q.jsonl", '{"question": "who"}\n', formats.read_questions, "line 1: needs"),
         ("w.xml", "<collection><schema></collection>", formats.read_winograd, "line 1: not well-formed XML"),
-        ("w.xml", "<c><schema><answers><answer>a</answer></answers></schema></c>", formats.read_winograd, "schema 1: 1 answers"),
+        ("w.xml", "<c><schema><answer>a</answer></schema></c>", formats.read_winograd, "schema 1: 1 answers"),
         ("c.json", "[]", formats.read_coqa, "not a CoQA file"),
         ("c.json", '{"data": [{"id": 1}]}', formats.read_coqa, "conversation 1: field 'answers' is missing"),
-        ("s.sgm", '<seg id="1">a</seg>\n<seg id="2">b', formats.read_segments, "line 2: 2 segments opened but 1 closed"),
+        ("s.sgm", '<seg id="1">a</seg>\n<seg id="2">b', formats.read_segments, "line 2: 2 segments opened but 1"),
     ],
 )  # fmt: skip
 def test_a_malformed_file_names_file_line_and_reason(tmp_path: Path, name, text, reader, reason) -> None:  # type: ignore[no-untyped-def]
