@@ -165,7 +165,9 @@ def hash_words(data, offsets, ascii_table, lower_table, n, hashes, counts):
                 word, n_lead = leading_word(load8(data, i))
             packed = word & ((U64(1) << (n_lead << U64(3))) - U64(1))
             i += np.int64(n_lead)
-            if data[i] >= 128:
+            if data[i] < 128:
+                i += 1  # what ended the word separates
+            else:
                 n_packed, is_word = np.int64(n_lead), i > start
                 while i < stop:
                     c, width = lower_character(data, i, stop, ascii_table, lower_table)
@@ -209,7 +211,9 @@ def normalize(data, offsets, ascii_table, lower_table, out, counts):
                 word, n_lead = leading_word(load8(data, i))
             store8(out, n_out, word)
             i, n_out = i + np.int64(n_lead), n_out + np.int64(n_lead)
-            if data[i] >= 128:
+            if data[i] < 128:
+                i += 1
+            else:
                 while i < stop:
                     c, width = lower_character(data, i, stop, ascii_table, lower_table)
                     i += width

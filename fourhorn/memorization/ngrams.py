@@ -21,7 +21,7 @@ from fourhorn.memorization import kernels
 
 UNITS = ("bpe", "words")
 N_CHARACTERS = 0x40000  # no alphanumeric character lies above
-BATCH_BYTES = 1 << 20
+BATCH_BYTES = 1 << 18  # of text at a time, so that its hashes stay in a core's cache
 MASK = 2**64 - 1
 
 Hashes = npt.NDArray[np.uint64]

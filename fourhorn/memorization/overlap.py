@@ -61,6 +61,29 @@ class Streamed:
     seconds: float = 0.0
 
 
+@dataclass
+class Answer:
+    """Which test n-grams the training text has, and what it took to find out."""
+
+    found: npt.NDArray[np.bool_]
+    streamed: Streamed
+    index_bytes: int
+    false_positive_bound: float
+
+    def figures(self) -> dict[str, Any]:
+        """The figures that every test set's result carries."""
+        seconds = max(self.streamed.seconds, 1e-9)
+        return {
+            "train_bytes": self.streamed.n_bytes,
+            "train_documents": self.streamed.n_documents,
+            "train_ngrams": self.streamed.n_ngrams,
+            "false_positive_bound": self.false_positive_bound,
+            "index_bytes": self.index_bytes,
+            "peak_memory_bytes": peak_memory_bytes(),
+            "megabytes_per_second": round(self.streamed.n_bytes / 1e6 / seconds, 1),
+        }
+
+
 def overlap(
     tests: str | Path | Sequence[str | Path] | Mapping[str, str | Path],
     train: str | Path | Sequence[str | Path],
@@ -99,60 +122,64 @@ def overlap(
     sources = [train] if isinstance(train, str | Path) else list(train)
     if not sources and bloom is None:
         raise UserError("No training text is given: --train webtext/train, or --method bloom --bloom FILE.")
-    started, streamed = time.monotonic(), Streamed()
+    started = time.monotonic()
     hashes = np.concatenate([s.hashes for s in sets]) if sets else np.zeros(0, dtype=np.uint64)
-    if method == "stream":
-        index = NgramIndex(hashes)
-        streamed = stream(sources, hasher, index.mark, n_threads=n_threads)
-        found, n_bytes, bound = index.found(), index.n_bytes, index.collision_bound(streamed.n_ngrams)
-    else:
-        if bloom is None:
-            filter_, streamed = filled(sources, hasher, false_positive_rate, n_threads)
-        else:
-            filter_ = opened(bloom, hasher)
-            streamed = Streamed(n_ngrams=filter_.n_added)
-        found, n_bytes, bound = filter_.contains(hashes), filter_.lanes.nbytes, filter_.present_rate()
-    common = {
-        "against": against,
-        "ngram": ngram,
-        "unit": unit,
-        "method": method,
-        "train_bytes": streamed.n_bytes,
-        "train_documents": streamed.n_documents,
-        "train_ngrams": streamed.n_ngrams,
-        "false_positive_bound": bound,
-        "index_bytes": n_bytes,
-        "peak_memory_bytes": peak_memory_bytes(),
-        "seconds": round(time.monotonic() - started, 3),
-        "megabytes_per_second": round(streamed.n_bytes / 1e6 / max(streamed.seconds, 1e-9), 1),
-        "n_threads": n_threads,
-        "version": version(),
-    }
+    answer = ask(hashes, sources, hasher, method, bloom, false_positive_rate, n_threads)
+    common = {"against": against, "ngram": ngram, "unit": unit, "method": method, **answer.figures()}
+    common |= {"n_threads": n_threads, "seconds": round(time.monotonic() - started, 3), "version": version()}
     results, first = {}, 0
     for test in sets:
-        hits = found[first : first + len(test.hashes)]
+        hits = answer.found[first : first + len(test.hashes)]
         first += len(test.hashes)
         results[test.name] = {"test": test.name, **measure(test, hits), **common}
         write(Path(destination), results[test.name], test, hits)
     return results
 
 
+def ask(
+    hashes: Hashes,
+    sources: Sequence[str | Path],
+    hasher: NgramHasher,
+    method: str,
+    bloom: str | Path | None,
+    rate: float,
+    n_threads: int,
+) -> Answer:
+    """Find out by one of the two methods which of `hashes` the training text has."""
+    if method == "stream":
+        index = NgramIndex(hashes)
+        streamed = stream(sources, hasher, index.mark, n_threads=n_threads)
+        return Answer(index.found(), streamed, index.n_bytes, index.collision_bound(streamed.n_ngrams))
+    if bloom is None:
+        filter_, streamed = filled(sources, hasher, rate, n_threads)
+    else:
+        filter_ = opened(bloom, hasher)
+        streamed = Streamed(n_ngrams=filter_.n_added)
+    return Answer(filter_.contains(hashes), streamed, filter_.lanes.nbytes, filter_.present_rate())
+
+
 def named_tests(
     tests: str | Path | Sequence[str | Path] | Mapping[str, str | Path],
 ) -> dict[str, list[testsets.Item]]:
-    """The items of every test set by name; two of one name are a `UserError`."""
+    """The items of every test set by name; two of one name are a `UserError`.
+
+    Of the same set in two folders of sets the later counts, as official sets do over those cut from held-out text.
+    """
     if isinstance(tests, Mapping):
         pairs = [(name, Path(path)) for name, path in tests.items()]
     else:
         pairs = [_name_path(str(t)) for t in ([tests] if isinstance(tests, str | Path) else tests)]
     named: dict[str, list[testsets.Item]] = {}
+    in_folders: set[str] = set()
     for name, path in pairs:
         for found, items in testsets.read_sets(path, name).items():
-            if found in named:
+            of_folder = path.is_dir() and found != name
+            if found in named and not (of_folder and found in in_folders):
                 raise UserError(f"Two test sets are called {found!r}, one of them {path}. Write NAME=PATH.")
             if "/" in found or found.startswith("."):
                 raise UserError(f"{found!r} cannot name a test set; use letters, digits, - and _.")
             named[found] = items
+            in_folders |= {found} if of_folder else set()
     if not named:
         raise UserError("No test set is given: fourhorn overlap webtext/test --train webtext/train.")
     return named

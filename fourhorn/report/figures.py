@@ -13,7 +13,7 @@ from fourhorn.report.blocks import Cell, Column, Figure, Table
 from fourhorn.report.paper import n_params, paper, sizes
 from fourhorn.report.results import Model, Workspace, clean, number, record
 from fourhorn.report.svg import OURS, PAPER, SOFT, Chart, Series, draw
-from fourhorn.report.tables import measured, ours, printed, protocol
+from fourhorn.report.tables import TITLES, measured, ours, printed, protocol
 
 
 def by_size(works: Sequence[Workspace], number_of_figure: int) -> Figure:
@@ -119,7 +119,8 @@ def figure_5(works: Sequence[Workspace]) -> Figure:
                 for p in items.get("cdf", [])
                 if isinstance(p, list) and len(p) == 2 and all(number(v) is not None for v in p)
             ]
-            name = clean(overlap["test"]) if len(works) == 1 else f"{work.label}, {clean(overlap['test'])}"
+            test = clean(overlap["test"])
+            name = TITLES.get(test, test) if len(works) == 1 else f"{work.label}, {TITLES.get(test, test)}"
             if cdf:
                 line = Series(
                     f"ours, {name}",

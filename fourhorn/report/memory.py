@@ -11,7 +11,7 @@ from fourhorn.report import digits
 from fourhorn.report.blocks import Cell, Column, Table
 from fourhorn.report.paper import paper
 from fourhorn.report.results import Value, Workspace, clean, number
-from fourhorn.report.tables import measured
+from fourhorn.report.tables import TITLES, measured
 
 MAX_RUN_CHARACTERS = 220
 
@@ -28,7 +28,8 @@ def with_and_without(works: Sequence[Workspace]) -> list[Table]:
             found = score.get("rows")
             for row in found if isinstance(found, list) else []:
                 if isinstance(row, dict):
-                    label = task if len(works) == 1 else f"{work.label}: {task}"
+                    title = TITLES.get(task, task)
+                    label = title if len(works) == 1 else f"{work.label}: {title}"
                     rows.append(_score_row(label, clean(score.get("model", "")), row))
     if not rows:
         return []
@@ -88,6 +89,8 @@ def recitations(works: Sequence[Workspace]) -> list[Table]:
             notes += [probe(row) for row in recitation.get("probes", []) if isinstance(row, dict)]
     if not rows and not notes:
         return []
+    if not rows:
+        rows = [[Cell("No sample shares a run of the length looked for.", "none"), *[Cell("")] * 4]]
     caption = "The longest passages that samples share, letter for letter, with the training text."
     return [Table("Recitation", caption, columns, rows, notes, id="recitation", wide=True)]
 

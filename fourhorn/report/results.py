@@ -95,7 +95,7 @@ class Workspace:
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
     tokens: dict[str, dict[str, Any]] = field(default_factory=dict)
     statistics: dict[str, Any] = field(default_factory=dict)
-    demonstrations: list[dict[str, Any]] = field(default_factory=list)
+    demonstrations: dict[str, Any] | None = None
     models: list[Model] = field(default_factory=list)
     results: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     samples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -273,10 +273,11 @@ class _Reader:
     def results(self, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         """Every task's result of one model."""
         for path in sorted(folder.glob("*.json")):
-            if path.name in ("manifest.json", "options.json"):
-                continue
-            result = self.json(path)
+            result = self.json(path) if path.name not in ("manifest.json", "options.json") else None
             if result is None:
+                continue
+            if path.name == "missing.json":
+                self.not_evaluated(result)
                 continue
             if not isinstance(result.get("metrics"), dict):
                 self.gap(path, "damaged: it has no metrics")
@@ -289,6 +290,13 @@ class _Reader:
             if bad:
                 self.gap(path, f"damaged: no number in {', '.join(sorted(map(clean, bad)))}")
             yield path.name.removesuffix(".json"), result
+
+    def not_evaluated(self, reasons: dict[str, Any]) -> None:
+        """Tasks that had no data, each named once for all models."""
+        for task, reason in reasons.items():
+            gap = Gap(f"results/*/{clean(task)}.json", f"not evaluated: {clean(reason)}")
+            if gap not in self.work.gaps:
+                self.work.gaps.append(gap)
 
     def samples(self, folder: Path) -> list[dict[str, Any]]:
         """The first samples of a folder."""
@@ -308,12 +316,16 @@ class _Reader:
             value = self.json(path)
             if value is None:
                 continue
-            if path.name.endswith(".scores.json"):
+            if path.name == "demonstrations.json":
+                self.work.demonstrations = value
+            elif path.name.endswith(".scores.json"):
                 self.work.scores.append(value)
             elif path.name.endswith("recitation.json"):
                 self.work.recitations.append(value)
             elif number(value.get("overlap")) is not None and isinstance(value.get("test"), str):
                 self.work.overlaps.append(value)
+            elif value.get("n_ngrams") == 0:
+                self.gap(path, "the test set is shorter than one n-gram")
             else:
                 self.gap(path, "damaged: it has no overlap")
 

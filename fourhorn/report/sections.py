@@ -89,7 +89,8 @@ def funnel(work: Workspace) -> Funnel | None:
             continue
         n_in, n_kept = (number(manifest.get(key)) for key in ("n_in", "n_kept"))
         drops = record(manifest.get("drops"))
-        counted = sorted(((clean(r), int(number(n) or 0)) for r, n in drops.items()), key=lambda row: -row[1])
+        counted = [(clean(reason).replace("_", " "), int(number(n) or 0)) for reason, n in drops.items()]
+        counted.sort(key=lambda row: -row[1])
         if n_in is None or n_kept is None:
             continue
         remark = ""
@@ -108,7 +109,7 @@ def domains(work: Workspace) -> Table | None:
     source = paper()["domains"]
     if not counted:
         return None
-    total = sum(n for _, n in counted)
+    total, unit = sum(n for _, n in counted), "documents" if work.statistics else "links"
     names = {row["domain"] for row in source["top"]}
     columns = [
         Column("", numeric=True),
@@ -117,7 +118,7 @@ def domains(work: Workspace) -> Table | None:
     ]
     columns += [
         Column("domain", "ours", "ours"),
-        Column("documents", "ours", "ours", True),
+        Column(unit, "ours", "ours", True),
         Column("share", "ours", "ours", True),
     ]
     rows = []
@@ -134,14 +135,16 @@ def domains(work: Workspace) -> Table | None:
     shared = sum(n for domain, n in counted if domain in names or domain.split(".")[0] in names)
     notes = [
         f"WebText: links among its {source['n_listed']:,} most frequent domains, as published with the models; "
-        f"the first {len(source['top'])}. {digits.percent(shared / total)} of our documents come from one of them."
+        f"the first {len(source['top'])}. {digits.percent(shared / total)} of our {unit} come from one of them."
     ]
     return Table("Domains", source["caption"], columns, rows, notes, id="domains", wide=True)
 
 
 def domain_counts(work: Workspace) -> list[tuple[str, int]]:
-    """Domains with their documents, most frequent first, from the statistics of the data."""
-    found = work.statistics.get("domains") or record(work.statistics.get("details")).get("domains")
+    """Domains with their documents, most frequent first; without statistics of the data, with their links."""
+    found = work.statistics.get("domains") or record(work.manifests.get("links", {}).get("details")).get(
+        "top_domains"
+    )
     rows: list[tuple[str, int]] = []
     if isinstance(found, dict):
         rows = [(clean(d), int(n)) for d, n in found.items() if number(n)]

@@ -7,6 +7,7 @@ In: series of points, reference lines. Out: an `<svg>` element without width and
 
 import io
 import re
+import warnings
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -70,7 +71,7 @@ def draw(chart: Chart, *, salt: str) -> str:
         "text.color": INK,
         "text.parse_math": False,
     }
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context(style), warnings.catch_warnings():
         rows = len(chart.series) if len(chart.series) > 2 else len(chart.series) > 1
         figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES + 0.09 * rows), layout="constrained")
         axes = figure.add_subplot()
@@ -81,6 +82,8 @@ def draw(chart: Chart, *, salt: str) -> str:
         if len(chart.series) > 1:
             _draw_legend(figure, chart)
         out = io.StringIO()
+        # the page draws the text in its own fonts: a glyph that matplotlib lacks only makes its box a guess
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return inline(out.getvalue())
 
@@ -89,12 +92,12 @@ def _draw_axes(axes: Any, chart: Chart) -> None:
     from matplotlib import ticker
 
     axes.set_title(label(chart.title, 60), loc="left", fontsize=10, fontweight="bold", color=INK, pad=10)
-    axes.set_xlabel(chart.x_label, fontsize=8.5)
-    axes.set_ylabel(chart.y_label, fontsize=8.5)
+    axes.set_xlabel(label(chart.x_label, 60), fontsize=8.5)
+    axes.set_ylabel(label(chart.y_label, 60), fontsize=8.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color=LINE, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelsize=8.5)
+    axes.tick_params(which="both", length=0, labelsize=8.5)
     axes.set_yscale(chart.y_scale)
     axes.set_xscale(chart.x_scale)
     if chart.x_kind == "sizes":

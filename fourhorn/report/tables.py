@@ -10,10 +10,23 @@ from typing import Any
 from fourhorn.report import digits
 from fourhorn.report.blocks import Cell, Column, Table
 from fourhorn.report.paper import n_params, paper, sizes
-from fourhorn.report.results import Value, Workspace, clean, number
+from fourhorn.report.results import Value, Workspace, clean, number, record
 
 NONE = Cell(digits.ABSENT, "none", numeric=True)
 MAX_PROTOCOL_CHARACTERS = 600
+TITLES = {
+    "lambada": "LAMBADA",
+    "cbt_cn": "CBT-CN",
+    "cbt_ne": "CBT-NE",
+    "winograd": "Winograd",
+    "coqa": "CoQA",
+    "cnn_dailymail": "CNN/Daily Mail",
+    "wmt14_en_fr": "WMT-14 En-Fr",
+    "wmt14_fr_en": "WMT-14 Fr-En",
+    "natural_questions": "Natural Questions",
+    "webtext": "held-out documents",
+    "samples": "samples",
+}
 
 
 def ours(works: Sequence[Workspace], work: Workspace) -> str:
@@ -44,18 +57,25 @@ def largest(work: Workspace) -> str | None:
 
 def table_1(works: Sequence[Workspace]) -> Table:
     """Demonstrations of translation found in the training text."""
-    rows = []
-    for work in works:
-        for row in work.demonstrations[:5]:
-            rows.append(
-                [Cell(clean(row.get("text", ""))[:600], "ours"), Cell(clean(row.get("url") or ""), "ours")]
-            )
-    if not rows:
-        rows = [[Cell("None was looked for in this run, or none was found.", "none"), NONE]]
+    rows: list[list[Cell]] = []
     notes = [
         f"The paper prints {paper()['table_1']['n_examples']} excerpts from WebText: texts, not numbers, and not "
         "repeated here."
     ]
+    for work in works:
+        found = record(work.demonstrations)
+        listed = found.get("examples")
+        for row in [r for r in listed if isinstance(r, dict)] if isinstance(listed, list) else []:
+            where = clean(row.get("url") or row.get("document") or "")
+            rows.append([Cell(clean(row.get("text", ""))[:600], "ours"), Cell(where, "ours")])
+        if work.demonstrations is not None:
+            n, total = (digits.count(number(found.get(key))) for key in ("n_found", "n_documents"))
+            notes.append(
+                f"{work.label}: {n} such passages in {total} training documents, found by quotation marks."
+            )
+    if not rows:
+        looked = any(work.demonstrations is not None for work in works)
+        rows = [[Cell("None was found." if looked else "None was looked for in this run.", "none"), Cell("")]]
     columns = [Column("found in our training text", kind="ours"), Column("where", kind="ours")]
     return Table("Table 1", paper()["table_1"]["caption"], columns, rows, notes, id="table-1")
 
@@ -120,6 +140,14 @@ def table_3(works: Sequence[Workspace]) -> Table:
                 row.append(measured(work.value(name, column["task"], column["metric"], column["scale"])))
         rows.append(row)
         asked.append((column["label"], column["task"], column["metric"], column["scale"]))
+    for unit, metric in (("PPL ↓", "word_perplexity"), ("BPB ↓", "bits_per_byte")):
+        cells = [
+            measured(work.value(name, "webtext", metric)) for work in works for name in work.names or [""]
+        ]
+        if any(cell.kind == "ours" for cell in cells):
+            head = [Cell("held-out documents", "head", strong=True), Cell(unit, "head"), *[NONE] * 5]
+            rows.append([*head, *cells])
+            asked.append(("held-out documents", "webtext", metric, 1))
     notes = [
         *source["notes"],
         "↓ lower is better, ↑ higher is better. ACC in percent. SOTA: the best before the paper, as it prints it.",
@@ -234,7 +262,7 @@ def table_6(works: Sequence[Workspace]) -> Table:
         tests += [clean(o["test"]) for o in work.overlaps if clean(o["test"]) not in tests]
     rows = []
     for i, test in enumerate(tests):
-        row = [Cell(labels.get(test, test), "head", strong=True)]
+        row = [Cell(labels.get(test) or TITLES.get(test, test), "head", strong=True)]
         row += [printed(source["own"][i]), printed(source["webtext"][i])] if i < len(labels) else [NONE, NONE]
         for work in works:
             row += _overlap_cells([o for o in work.overlaps if clean(o["test"]) == test])

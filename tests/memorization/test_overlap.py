@@ -135,3 +135,13 @@ def test_wikitext2_reproduces_the_papers_cell_of_table_6(tmp_path, real_data, me
     )["wikitext2"]
     assert result["n_hits"] == 1592
     assert round(100 * result["overlap"], 2) == 0.66
+
+
+def test_of_one_set_in_two_folders_the_later_counts(tmp_path):
+    for folder, text in (("sets", "one two three"), ("official", "one two three four")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "lambada.jsonl").write_text(json.dumps({"text": text}) + "\n")
+    write_records(tmp_path / "train.jsonl", [{"text": "x"}])
+    tests = {"sets": tmp_path / "sets", "data": tmp_path / "official"}
+    results = overlap(tests, tmp_path / "train.jsonl", tmp_path / "overlap", unit="words", ngram=2)
+    assert results["lambada"]["n_ngrams"] == 3

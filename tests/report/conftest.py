@@ -1,5 +1,6 @@
 """A workspace as a pocket run leaves it, with made-up but plausible numbers, for the report to be built from."""
 
+import importlib.util
 import json
 import math
 import random
@@ -16,7 +17,7 @@ LADDER = (
 N_VOCAB, N_CTX, STEPS = 4096, 256, 600
 
 
-def write(path, value):
+def _write(path, value):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value) + "\n", encoding="utf-8")
 
@@ -109,6 +110,10 @@ def results_of(rung, model, weights, scale="pocket"):
             "exact_match_top_1_percent": metric(0.0, 1),
             "baseline_exact_match": metric(0.008, 120, 0.9),
         },
+        "webtext": {
+            "word_perplexity": metric(700 * better, 150),
+            "bits_per_byte": metric(2.1 * better**0.3, 150, 0.02),
+        },
         "webtext_perplexity": {
             "train_token_perplexity": metric(60 * better, 300, 0.02),
             "test_token_perplexity": metric(66 * better, 300, 0.02),
@@ -158,10 +163,10 @@ def overlap_of(test, share, against="webtext", n=48_210):
     }
 
 
-def make_workspace(root: Path, *, scale: str = "pocket", seed: int = 0) -> Path:
+def _make_workspace(root: Path, *, scale: str = "pocket", seed: int = 0) -> Path:
     """Fill `root` with everything a finished run leaves for the report."""
     draw = random.Random(seed)
-    write(
+    _write(
         root / "links/manifest.json",
         manifest(
             "links",
@@ -169,24 +174,24 @@ def make_workspace(root: Path, *, scale: str = "pocket", seed: int = 0) -> Path:
             {"low karma": 3101, "self post": 1220, "deleted": 210, "wikipedia": 96, "after cut-off": 55},
         ),
     )
-    write(
+    _write(
         root / "pages/manifest.json",
         manifest(
             "crawl", 7798, {"duplicate of a redirect": 320, "404": 211, "robots.txt": 150, "timeout": 12}
         ),
     )
-    write(root / "raw/manifest.json", manifest("extract", 7105, {"not html": 240, "no article": 610}))
-    write(
+    _write(root / "raw/manifest.json", manifest("extract", 7105, {"not html": 240, "no article": 610}))
+    _write(
         root / "clean/manifest.json",
         manifest("clean", 6255, {"too short": 1411, "language": 230, "mostly code": 96}),
     )
-    write(root / "unique/manifest.json", manifest("dedup", 4518, {"same text": 610, "near duplicate": 512}))
-    write(root / "webtext/manifest.json", manifest("split", 3396, {}))
-    write(
+    _write(root / "unique/manifest.json", manifest("dedup", 4518, {"same text": 610, "near duplicate": 512}))
+    _write(root / "webtext/manifest.json", manifest("split", 3396, {}))
+    _write(
         root / "stats/stats.json",
         {"domains": [{"domain": f"docs{i}.example", "n_documents": 900 // (i + 1)} for i in range(12)]},
     )
-    write(
+    _write(
         root / "tokenizer/manifest.json",
         manifest("tokenizer train", 3120, {}, n_vocab=N_VOCAB, n_merges=3839, n_bytes_text=8_412_331),
     )
@@ -198,7 +203,7 @@ def make_workspace(root: Path, *, scale: str = "pocket", seed: int = 0) -> Path:
             "n_tokens": n,
             "n_documents": n // 700,
         }
-        write(
+        _write(
             root / f"tokens/{split}/index.json",
             {**index, "n_bytes_text": int(n * 3.71), "tokenizer_sha256": "12" * 32, "n_vocab": N_VOCAB},
         )
@@ -226,10 +231,10 @@ def make_workspace(root: Path, *, scale: str = "pocket", seed: int = 0) -> Path:
             "world_size": 1,
             "version": "0.1.0",
         }
-        write(run / "options.json", {**shape, "max_steps": STEPS})
-        write(run / "summary.json", summary)
-        write(run / "checkpoint/config.json", {**shape, "sha256": "34" * 32})
-        write(
+        _write(run / "options.json", {**shape, "max_steps": STEPS})
+        _write(run / "summary.json", summary)
+        _write(run / "checkpoint/config.json", {**shape, "sha256": "34" * 32})
+        _write(
             run / "sweep.json",
             {
                 "tried": [
@@ -255,7 +260,7 @@ def make_workspace(root: Path, *, scale: str = "pocket", seed: int = 0) -> Path:
                 rows.append({"step": step, "val_loss": loss + 4 * math.exp(-step / 60) + 0.04})
         (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         for task, value in results_of(rung, name, weights, scale):
-            write(root / "results" / name / f"{task}.json", value)
+            _write(root / "results" / name / f"{task}.json", value)
     samples = [
         {
             "id": i,
@@ -278,8 +283,8 @@ def make_workspace(root: Path, *, scale: str = "pocket", seed: int = 0) -> Path:
         ("webtext", 0.043),
         (LADDER[-1][0], 0.018),
     ):
-        write(root / f"overlap/{test}.json", overlap_of(test, share))
-    write(root / "overlap/wikitext2.own.json", overlap_of("wikitext2", 0.0066, "own", 240_232))
+        _write(root / f"overlap/{test}.json", overlap_of(test, share))
+    _write(root / "overlap/wikitext2.own.json", overlap_of("wikitext2", 0.0066, "own", 240_232))
     row = {"metric": "accuracy, %", "threshold": 0.0, "n": 1000, "n_with": 181}
     row |= {
         "all": {"value": 14.0, "low": 11.9, "high": 16.3},
@@ -289,10 +294,15 @@ def make_workspace(root: Path, *, scale: str = "pocket", seed: int = 0) -> Path:
         "with": {"value": 15.8, "low": 11.2, "high": 21.8},
         "difference": {"value": 0.4, "low": -0.6, "high": 1.4},
     }
-    write(
+    _write(
         root / "overlap/lambada.pocket-1542M.scores.json",
         {"task": "lambada", "model": LADDER[-1][0], "rows": [row]},
     )
+    passage = {
+        "text": "He said “je ne sais pas ce que je fais” (in English, “I do not know what I do”).",
+        "url": None,
+    }
+    _write(root / "overlap/demonstrations.json", {"examples": [passage], "n_found": 3, "n_documents": 3120})
     longest = [
         {
             "id": "3",
@@ -302,7 +312,7 @@ def make_workspace(root: Path, *, scale: str = "pocket", seed: int = 0) -> Path:
         }
     ]
     probes = [{"name": "Gettysburg Address", "n_occurrences": 0, "recited_characters": 0}]
-    write(
+    _write(
         root / "overlap/recitation.json",
         {
             "samples": LADDER[-1][0],
@@ -316,12 +326,37 @@ def make_workspace(root: Path, *, scale: str = "pocket", seed: int = 0) -> Path:
 
 
 @pytest.fixture(scope="session")
-def workspace(tmp_path_factory):
+def finished_run(tmp_path_factory):
     """A finished pocket run, shared by tests that do not change it."""
-    return make_workspace(tmp_path_factory.mktemp("run") / "pocket")
+    return _make_workspace(tmp_path_factory.mktemp("run") / "pocket")
 
 
 @pytest.fixture
-def fresh_workspace(tmp_path):
+def fresh_run(tmp_path):
     """A finished pocket run of the test's own."""
-    return make_workspace(tmp_path / "pocket")
+    return _make_workspace(tmp_path / "pocket")
+
+
+@pytest.fixture(scope="session")
+def make_workspace():
+    """`make_workspace(root, scale="pocket", seed=0)` fills a folder as a finished run does."""
+    return _make_workspace
+
+
+@pytest.fixture(scope="session")
+def write():
+    """`write(path, value)` writes JSON."""
+    return _write
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A real browser; tests that need one are skipped where there is none."""
+    spec = importlib.util.spec_from_file_location("report_browser", Path(__file__).with_name("browser.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if module.path() is None:
+        pytest.skip("needs chromium")
+    found = module.Browser()
+    yield found
+    found.close()
