@@ -18,19 +18,26 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from fourhorn.sampling.rows import FAST, halve
-from fourhorn.sampling.vectors import (
-    add,
-    dot_halves,
+from fourhorn.sampling.rows import halve
+from fourhorn.sampling.tiles import (
     dot_halves_046,
     dot_halves_147,
+    load_4,
+    load_6,
+    load_7,
+    store_0,
+    store_1,
+    zero_0,
+    zero_1,
+)
+from fourhorn.sampling.vectors import (
+    FAST,
+    add,
+    dot_halves,
     exp,
     floats,
     ints,
     keep_first,
-    load_4,
-    load_6,
-    load_7,
     load_float,
     load_floats,
     load_half,
@@ -39,8 +46,6 @@ from fourhorn.sampling.vectors import (
     max_lanes,
     maximum,
     mul,
-    store_0,
-    store_1,
     store_float,
     store_floats,
     store_half,
@@ -48,8 +53,6 @@ from fourhorn.sampling.vectors import (
     store_int,
     sub,
     sum_lanes,
-    zero_0,
-    zero_1,
 )
 
 

@@ -11,9 +11,11 @@ copies its keys and values instead of computing them again (best-of-n, chat turn
 
 In: prompts, settings. Out: `TokenEvent`s. Raises `UserError` for a prompt the context cannot hold; every seed gives
 the same draws at any batch size, because each sequence owns its random numbers and uses one per token.
+A `drafter` guesses tokens ahead (see `fourhorn.sampling.speculative`); guesses change the speed, never the text.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,9 +23,10 @@ from typing import Any
 from fourhorn.errors import UserError
 from fourhorn.model.transformer import GPT2
 from fourhorn.sampling.decoder import Decoder, make_decoder
-from fourhorn.sampling.logits import choose, logprobs, top_logprobs
+from fourhorn.sampling.logits import logprobs, top_logprobs
 from fourhorn.sampling.request import Alternatives, Request, TokenEvent
 from fourhorn.sampling.settings import SamplingParams
+from fourhorn.sampling.speculative import Drafter, Payoff
 
 PREFILL_TOKENS = 256  # prompt tokens read in one step, so that running sequences wait no longer than that
 MIN_COPY = 8  # a shared beginning shorter than this is cheaper to read again than to copy
@@ -41,6 +44,9 @@ class BatchEngine:
         n_ctx: int | None = None,
         precision: str = "float32",
         decoder: Decoder | None = None,
+        drafter: Drafter | None = None,
+        n_guesses: int = 6,
+        always_guess: bool = False,
     ) -> None:
         if decoder is None:
             if model is None:
@@ -49,8 +55,16 @@ class BatchEngine:
         self.decoder, self.tokenizer = decoder, tokenizer
         self.n_ctx, self.max_sequences = decoder.n_ctx, decoder.n_slots
         self.n_prompt_tokens = self.n_reused_tokens = self.n_new_tokens = self.n_steps = self.n_finished = 0
+        self.drafter, self.n_guesses, self.always_guess, self.payoff = (
+            drafter,
+            n_guesses,
+            always_guess,
+            Payoff(),
+        )
         self._running: list[Request | None] = [None] * decoder.n_slots
         self._contents: list[list[int]] = [[] for _ in range(decoder.n_slots)]
+        self._n_as_prompt = [0] * decoder.n_slots
+        self._last_logits: Any = None
         self._waiting: deque[Request] = deque()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -132,6 +146,7 @@ class BatchEngine:
         for slot in range(self.max_sequences):
             if self._running[slot] is None:
                 self.decoder.truncate(slot, 0)
+                self._n_as_prompt[slot] = 0
 
     def _loop(self) -> None:
         while True:
@@ -168,15 +183,21 @@ class BatchEngine:
                 continue
             slot = max(free, key=lambda s: (self._n_shared(request, s), -s))
             free.remove(slot)
-            self.decoder.truncate(slot, self._n_shared(request, slot))
+            n = self._n_as_prompt[slot] = self._n_shared(request, slot)
+            self.decoder.truncate(slot, n)
             self._running[slot], self._contents[slot], request.slot = request, request.context, slot
 
-    def _n_shared(self, request: Request, slot: int) -> int:
-        """How many tokens at the beginning of the request `slot` has already read; the last one is always read anew."""
+    def _n_shared(self, request: Request, slot: int, held: list[int] | None = None) -> int:
+        """How many tokens at the beginning of the request `slot` has read, or will have if it reads `held`.
+
+        Only what was read as a prompt counts: single steps round differently in int8, and the text of a seed must not
+        depend on who held the slot before. The last token is always read anew, for its logits.
+        """
         if request.params.prompt_logprobs:
             return 0
-        held = self._contents[slot]
-        n = min(len(request.context) - 1, self.decoder.lengths[slot], len(held))
+        n_held = self._n_as_prompt[slot] if held is None else len(held)
+        held = self._contents[slot] if held is None else held
+        n = min(len(request.context) - 1, n_held, len(held))
         return next((i for i in range(n) if held[i] != request.context[i]), n)
 
     def _reuse(self, request: Request) -> None:
@@ -188,6 +209,7 @@ class BatchEngine:
         n = self._n_shared(request, best)
         if best != slot and n >= length + MIN_COPY:
             self.decoder.copy(best, slot, n)
+            self._n_as_prompt[slot] = n
         request.n_reused = self.decoder.lengths[slot]
         self.n_reused_tokens += request.n_reused
         self.n_prompt_tokens += len(request.context)
@@ -197,23 +219,42 @@ class BatchEngine:
 
     def _prefill(self) -> None:
         """Read up to `PREFILL_TOKENS` tokens of prompts; whoever has read all of its own draws its first token."""
-        budget = PREFILL_TOKENS
-        for request in list(filter(None, self._running)):
-            if not request.started:
-                self._reuse(request)
-            unread = self._unread(request)
-            if budget <= 0 or (len(unread) == 1 and not request.params.prompt_logprobs):
+        budget, chunks = PREFILL_TOKENS, list[tuple[Request, list[int]]]()
+        for request in filter(None, list(self._running)):
+            if self._has_read(request) or budget <= 0:
                 continue
-            chunk = unread[:budget]
+            if not request.started:
+                if any(self._n_shared(request, r.slot, r.context) >= MIN_COPY for r, _ in chunks):
+                    continue  # it begins like one that is being read now: copy that in the next step
+                self._reuse(request)
+            chunk = self._unread(request)[:budget]
             budget -= len(chunk)
-            every = request.params.prompt_logprobs and not request.tokens
-            logits = self.decoder.read([request.slot], [chunk], every=every)
-            if every:
-                self._score_prompt(request, logits)
-            if len(chunk) == len(unread) and request.params.max_new_tokens:
-                self._draw([request], logits[-1:])
-            elif len(chunk) == len(unread):
+            if request.params.prompt_logprobs and not request.tokens:
+                self._score_prompt(
+                    request, self.decoder.read([request.slot], [chunk], every=True, as_steps=False)
+                )
+                self._after_prompt([request], None)
+            else:
+                chunks.append((request, chunk))
+        if chunks:
+            requests, tokens = zip(*chunks, strict=True)
+            self._after_prompt(
+                requests, self.decoder.read([r.slot for r in requests], tokens, as_steps=False)
+            )
+
+    def _after_prompt(self, requests: Sequence[Request], logits: Any) -> None:
+        """Draw the first token of those that have read all of their prompt."""
+        for row, request in enumerate(requests):
+            self._n_as_prompt[request.slot] = self.decoder.lengths[request.slot]
+            if not self._has_read(request):
+                continue
+            if request.params.max_new_tokens == 0:
                 request.finish("length")
+            else:
+                self._draw([request], self._last_logits if logits is None else logits[row : row + 1])
+
+    def _has_read(self, request: Request) -> bool:
+        return self.decoder.lengths[request.slot] >= request.n_to_read
 
     def _decode(self) -> None:
         """One pass over the last token of every sequence that has read all before it."""
@@ -223,14 +264,44 @@ class BatchEngine:
             if r is not None and r.finish_reason is None and len(self._unread(r)) == 1
         ]
         ready = [r for r in ready if not r.cancelled]
-        if ready:
-            logits = self.decoder.read([r.slot for r in ready], [self._unread(r) for r in ready])
-            self._draw(ready, logits)
+        if not ready:
+            return
+        started, before = time.perf_counter(), self.n_new_tokens
+        guessed = self.drafter is not None and (self.always_guess or self.payoff.guess())
+        guesses = [self._guesses(r) if guessed else [] for r in ready]
+        tokens = [self._unread(r) + guess for r, guess in zip(ready, guesses, strict=True)]
+        if any(guesses):
+            logits = self.decoder.read([r.slot for r in ready], tokens, every=True, as_steps=True)
+            self._verify(ready, guesses, logits)
+        else:
+            self._draw(ready, self.decoder.read([r.slot for r in ready], tokens))
+        if self.drafter is not None:
+            self.payoff.note(guessed, self.n_new_tokens - before, started)
+
+    def _guesses(self, request: Request) -> list[int]:
+        """Tokens that may follow: no more than are wanted, and than the context holds."""
+        assert self.drafter is not None
+        room = self.n_ctx - len(request.context) - 1
+        n = min(self.n_guesses, request.params.max_new_tokens - len(request.tokens) - 1, room)
+        return self.drafter.propose(request, n) if n > 0 else []
+
+    def _verify(self, requests: list[Request], guesses: list[list[int]], logits: Any) -> None:
+        """Draw at each guess in turn; the first draw that differs ends what this pass yields."""
+        row = 0
+        for request, guess in zip(requests, guesses, strict=True):
+            for i in range(len(guess) + 1):
+                self._draw([request], logits[row + i : row + i + 1])
+                if request.finish_reason is not None or i == len(guess) or request.context[-1] != guess[i]:
+                    break
+            self.payoff.n_guesses += len(guess)
+            self.payoff.n_right += i
+            self.decoder.truncate(request.slot, len(request.context) - 1)
+            row += len(guess) + 1
 
     def _draw(self, requests: list[Request], logits: Any) -> None:
         """Draw the next token of each sequence from its row of (M, V)."""
         params = [request.params for request in requests]
-        tokens = choose(logits, params, [request.uniform() for request in requests])
+        tokens = self.decoder.choose(logits, params, [request.uniform() for request in requests])
         asked = [row for row, p in enumerate(params) if p.n_logprobs is not None]
         scores: dict[int, float] = {}
         others: dict[int, Alternatives] = {}
@@ -255,6 +326,7 @@ class BatchEngine:
             # learned positions end at n_ctx: go on from the newer half, read again from position 0
             del request.context[: len(request.context) - self.n_ctx // 2]
             self.decoder.truncate(request.slot, 0)
+            self._n_as_prompt[request.slot], request.n_to_read = 0, len(request.context)
 
     def _score_prompt(self, request: Request, logits: Any) -> None:
         """Log-probabilities of the prompt's tokens, as far as they are read; the first token has none."""
@@ -264,7 +336,7 @@ class BatchEngine:
             request.prompt_top_logprobs.append([])
             done = 1
         following = request.prompt[done : self.decoder.lengths[request.slot] + 1]
-        rows = logits[: len(following)]
+        rows, self._last_logits = logits[: len(following)], logits[-1:]
         if following:
             request.prompt_logprobs += logprobs(rows, following)
             request.prompt_top_logprobs += top_logprobs(rows, request.params.n_logprobs or 0)

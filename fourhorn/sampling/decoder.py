@@ -15,6 +15,8 @@ from torch import Tensor
 
 from fourhorn.model.cache import KVCache
 from fourhorn.model.transformer import GPT2
+from fourhorn.sampling.logits import choose
+from fourhorn.sampling.settings import SamplingParams
 
 
 class Decoder(Protocol):
@@ -25,8 +27,24 @@ class Decoder(Protocol):
     n_slots: int
     lengths: list[int]
 
-    def read(self, slots: Sequence[int], tokens: Sequence[Sequence[int]], *, every: bool = False) -> Tensor:
-        """Append `tokens[i]` to `slots[i]`; logits after each slot's last token, or after `every` token, in order."""
+    def read(
+        self,
+        slots: Sequence[int],
+        tokens: Sequence[Sequence[int]],
+        *,
+        every: bool = False,
+        as_steps: bool | None = None,
+    ) -> Tensor:
+        """Append `tokens[i]` to `slots[i]`; logits after each slot's last token, or after `every` token, in order.
+
+        `as_steps` asks for the arithmetic of single new tokens, or of prompts; None goes by the number of tokens.
+        """
+        ...
+
+    def choose(
+        self, logits: Tensor, params: Sequence[SamplingParams], uniforms: Sequence[float]
+    ) -> list[int]:
+        """Draw a token for each row of `read`'s logits (see `fourhorn.sampling.logits.choose`)."""
         ...
 
     def truncate(self, slot: int, length: int) -> None:
@@ -77,12 +95,25 @@ class TorchDecoder:
         self.lengths = [0] * n_slots
 
     @torch.inference_mode()
-    def read(self, slots: Sequence[int], tokens: Sequence[Sequence[int]], *, every: bool = False) -> Tensor:
+    def read(
+        self,
+        slots: Sequence[int],
+        tokens: Sequence[Sequence[int]],
+        *,
+        every: bool = False,
+        as_steps: bool | None = None,
+    ) -> Tensor:
         """See `Decoder`. One new token for each of several slots is one pass; anything longer is a pass per slot."""
         if len(slots) > 1 and all(len(new) == 1 for new in tokens):  # as_steps changes nothing here
             return self._read_one_each(slots, [new[0] for new in tokens])
         rows = [self._read_one_slot(slot, new, every) for slot, new in zip(slots, tokens, strict=True)]
         return torch.cat(rows) if len(rows) > 1 else rows[0]
+
+    def choose(
+        self, logits: Tensor, params: Sequence[SamplingParams], uniforms: Sequence[float]
+    ) -> list[int]:
+        """See `Decoder`."""
+        return choose(logits, params, uniforms)
 
     def truncate(self, slot: int, length: int) -> None:
         """See `Decoder`."""

@@ -17,15 +17,16 @@ from numba import njit
 
 from fourhorn.sampling.attention import attend, attend_tile, store_keys_values
 from fourhorn.sampling.linear import ADD, GELU, STORE, linear_pair
+from fourhorn.sampling.pieces import next_piece, phase_done, piece_done
+from fourhorn.sampling.processor import HAS_TILES
 from fourhorn.sampling.quantize import HALVES
-from fourhorn.sampling.rows import FAST, embed, halve, normalize, quantize_row
-from fourhorn.sampling.vectors import HAS_TILES, give_way, look, pause, take, tile_configure, tile_release
+from fourhorn.sampling.rows import embed, halve, normalize, quantize_row
+from fourhorn.sampling.tiles import tile_configure, tile_release
+from fourhorn.sampling.vectors import FAST
 
 # Columns of the table of layers: addresses of layer-normalization weights, then codes, scales and bias of each matrix.
 LN_1, LN_2, C_ATTN, C_PROJ, C_FC, MLP_PROJ, N_COLUMNS = 0, 2, 4, 7, 10, 13, 16
-PHASE_BYTES = 128  # two counters, each alone in its cache line
 PHASES_PER_LAYER, PHASES_AROUND = 10, 3
-SPINS = 100  # about 5 µs
 
 
 class Shape(NamedTuple):
@@ -74,31 +75,6 @@ class Pass(NamedTuple):
     head_as_bytes: bool
     logits: int
     counters: int
-
-
-@njit(**FAST)
-def next_piece(counters: Any, phase: Any, n: Any) -> Any:
-    """A piece of this phase that no thread has taken, or -1."""
-    piece = take(counters + PHASE_BYTES * phase, 1)
-    return piece if piece < n else -1
-
-
-@njit(**FAST)
-def piece_done(counters: Any, phase: Any) -> None:
-    """Count a piece as done."""
-    take(counters + PHASE_BYTES * phase + 64, 1)
-
-
-@njit(**FAST)
-def phase_done(counters: Any, phase: Any, n: Any) -> None:
-    """Wait for the pieces that other threads have taken."""
-    spins = 0
-    while look(counters + PHASE_BYTES * phase + 64) < n:
-        pause()
-        spins += 1
-        if spins == SPINS:
-            give_way()
-            spins = 0
 
 
 @njit(**FAST)

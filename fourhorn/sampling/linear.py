@@ -14,28 +14,39 @@ from typing import Any
 
 from numba import njit
 
+from fourhorn.sampling.processor import HAS_TILES
 from fourhorn.sampling.quantize import HALVES, NIBBLES
-from fourhorn.sampling.rows import FAST, gelu
-from fourhorn.sampling.vectors import (
-    HAS_TILES,
-    add,
-    add_ints,
-    and_ints,
-    dot_bytes,
+from fourhorn.sampling.rows import gelu
+from fourhorn.sampling.tiles import (
     dot_bytes_046,
     dot_bytes_147,
-    dot_halves,
     dot_halves_046,
     dot_halves_147,
     dot_halves_256,
     dot_halves_357,
-    floats,
-    fma,
-    ints,
     load_4,
     load_5,
     load_6,
     load_7,
+    store_0,
+    store_1,
+    store_2,
+    store_3,
+    zero_0,
+    zero_1,
+    zero_2,
+    zero_3,
+)
+from fourhorn.sampling.vectors import (
+    FAST,
+    add,
+    add_ints,
+    and_ints,
+    dot_bytes,
+    dot_halves,
+    floats,
+    fma,
+    ints,
     load_float,
     load_floats,
     load_halves,
@@ -45,17 +56,9 @@ from fourhorn.sampling.vectors import (
     pair_halves,
     prefetch,
     shift_right,
-    store_0,
-    store_1,
-    store_2,
-    store_3,
     store_floats,
     store_ints,
     to_floats,
-    zero_0,
-    zero_1,
-    zero_2,
-    zero_3,
 )
 
 STORE, GELU, ADD = 0, 1, 2  # epilogues

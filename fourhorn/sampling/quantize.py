@@ -5,7 +5,7 @@ A group of 64 neighbouring inputs of one output shares a bfloat16 scale s and of
 gives the least squared error is searched. `docs/sampling.md` gives what each costs in bits per byte.
 
 In: a weight (outputs N, inputs K), K a multiple of 64. Out: `Packed`, in the order in which the kernels read it: blocks
-of 16 outputs, each 64-byte row holding 4 inputs (or 2 in bfloat16) of all 16. N is padded with zeros to a multiple of 32.
+of 16 outputs, each 64-byte row holding 4 inputs (or 2 in bfloat16) of all 16. N is padded to a multiple of 32.
 """
 
 from dataclasses import dataclass
@@ -49,13 +49,15 @@ def check_precision(precision: str) -> None:
 
 def quantize(weight: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
     """Codes (N, K/64, 64) as uint8, scales and offsets (N, K/64) as bfloat16."""
-    parts = [_quantize(part, bits) for part in weight.split(256)]  # small enough to stay in a core's cache
+    parts = [
+        _quantize(part, bits) for part in torch.split(weight, 256)
+    ]  # small enough to stay in a core's cache
     codes, scales, offsets = (torch.cat(column) for column in zip(*parts, strict=True))
     return codes, scales, offsets
 
 
 def _quantize(weight: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
-    groups = weight.detach().float().unflatten(1, (-1, GROUP))  # (N, K/64, 64)
+    groups = weight.detach().float().view(weight.shape[0], -1, GROUP)  # (N, K/64, 64)
     if bits == 8:
         scale = (groups.abs().amax(-1) / 127).bfloat16()
         offset = scale * -128  # exact: a power of two

@@ -1,13 +1,14 @@
 """One sequence on its way through the engine: what was asked for, and what has come of it so far.
 
 A request owns all that makes its text its own: its settings, its random numbers (one per token, from its seed), the
-characters held back for a stop text. It is fed by the engine's thread and may be read, iterated and cancelled by others.
+characters held back for a stop text. The engine's thread feeds it; others may read, iterate and cancel it.
 
 In: tokens as they are drawn. Out: a `TokenEvent` for each, the last with a `finish_reason`.
 """
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +54,7 @@ class Request:
         self.cancelled = False
         self.n_reused = 0
         self.context = list(prompt)  # what the next token depends on; a window slides over it
+        self.n_to_read = len(prompt)  # tokens of the context to be read before the first, or next, draw
         self.slot = -1
         self.started = False
         self._stream = TextStream(tokenizer, params.stop)
@@ -60,11 +62,17 @@ class Request:
         self._events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
         self._on_event = on_event or self._events.put
         self._done = threading.Event()
-        self._held: Alternatives = []
+        self._ahead: deque[float] = deque()
 
     def uniform(self) -> float:
         """The next of this sequence's own random numbers."""
-        return float(self._random.random())
+        return self._ahead.popleft() if self._ahead else float(self._random.random())
+
+    def peek(self, i: int) -> float:
+        """The random number that `uniform` will give after i more."""
+        while len(self._ahead) <= i:
+            self._ahead.append(float(self._random.random()))
+        return self._ahead[i]
 
     def cancel(self) -> None:
         """End it before the engine's next step; safe from any thread, and after its end."""

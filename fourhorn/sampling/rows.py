@@ -13,6 +13,7 @@ from numba import njit
 
 from fourhorn.sampling.quantize import HALVES
 from fourhorn.sampling.vectors import (
+    FAST,
     absolute,
     add,
     add_ints,
@@ -36,8 +37,6 @@ from fourhorn.sampling.vectors import (
     sum_lanes,
     widen_half,
 )
-
-FAST: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
 @njit(**FAST)

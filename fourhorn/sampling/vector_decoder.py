@@ -25,9 +25,13 @@ from fourhorn.errors import UserError
 from fourhorn.model.config import GPT2Config
 from fourhorn.model.transformer import GPT2
 from fourhorn.sampling import kernels
+from fourhorn.sampling.draws import choose_fast
 from fourhorn.sampling.kernels import Buffers, Pass, Shape
+from fourhorn.sampling.pieces import PHASE_BYTES
+from fourhorn.sampling.processor import HAS_TILES
 from fourhorn.sampling.quantize import HALVES, KINDS, Packed, head_precision, pack
-from fourhorn.sampling.vectors import HAS_TILES, TILE_SHAPES
+from fourhorn.sampling.settings import SamplingParams
+from fourhorn.sampling.tiles import TILE_SHAPES
 
 MAX_ROWS = 512  # tokens read in one pass
 HUGE_PAGE = 1 << 21
@@ -134,6 +138,14 @@ class VectorDecoder:
             self.lengths[slot] += len(new)
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
+    def choose(
+        self, logits: Tensor, params: Sequence[SamplingParams], uniforms: Sequence[float]
+    ) -> list[int]:
+        """See `Decoder`. The rows must be whole rows of what `read` gave: their padding is used."""
+        size = (logits.shape[0], self._shape.n_outputs)
+        padded = torch.as_strided(logits, size, logits.stride(), logits.storage_offset())
+        return choose_fast(padded.numpy(), self.n_vocab, params, uniforms)
+
     def truncate(self, slot: int, length: int) -> None:
         """See `Decoder`."""
         self.lengths[slot] = min(length, self.lengths[slot])
@@ -181,7 +193,7 @@ class VectorDecoder:
         if n_logits > FEW_LOGITS:
             logits = np.empty((n_logits, shape.n_outputs), np.float32)
         phases = kernels.PHASES_PER_LAYER * shape.n_layer + kernels.PHASES_AROUND
-        counters = np.zeros(phases * kernels.PHASE_BYTES + 64, np.uint8)
+        counters = np.zeros(phases * PHASE_BYTES + 64, np.uint8)
         by_steps = as_steps and shape.kind != HALVES
         this = Pass(
             n_rows,
@@ -197,7 +209,7 @@ class VectorDecoder:
             kernels.forward(shape, self._table, self._buffers, this, job, thread)
 
         self._team.run(call)
-        return torch.from_numpy(logits[:, : self.n_vocab])
+        return torch.from_numpy(logits)[:, : self.n_vocab]
 
     # -------------------------------------------------------------------------------------------------- making
 

@@ -34,7 +34,7 @@ def test_a_shared_beginning_is_computed_once(model, tokenizer):
     assert [r.n_reused for r in requests] == [0, 39, 39, 39]
     follow_up = engine.submit(prompt + requests[0].tokens + [7], LONG.but(max_new_tokens=3))
     engine.run()
-    assert follow_up.n_reused >= 44
+    assert follow_up.n_reused == 40
     fresh = BatchEngine(model, tokenizer)
     same = fresh.submit(follow_up.prompt, follow_up.params)
     fresh.run()

@@ -1,0 +1,296 @@
+"""How fast do we read prompts and write tokens on this CPU, beside Hugging Face, CTranslate2 and llama.cpp?
+
+GPT-2 124M with random weights, two threads, greedy; tokens per second for one sequence, for sixteen, and for a prompt of
+1,000. Rounds of all contenders alternate in processes of their own; shown are the fastest and the middle window, since
+other work on the machine only ever slows one down.
+
+    python benchmarks/sampling_speed.py [--rivals PYTHON] [--rounds 3] [--only NAME …] [--cpu-time]
+
+`--rivals` names a Python that has llama-cpp-python, where that is another one than this. `--cpu-time` counts the time
+of one thread's own work instead: for a machine that is busy with other things.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+N_PROMPT, N_BATCH, WINDOW = 1000, 16, 8
+CPU_TIME = "--cpu-time" in sys.argv
+N_THREADS, N_WINDOWS, N_PREFILLS = (1, 3, 1) if CPU_TIME else (2, 12, 5)
+clock = time.process_time if CPU_TIME else time.perf_counter
+CONTENDERS = [
+    "fourhorn bfloat16", "fourhorn int8", "fourhorn int4", "fourhorn float32 (PyTorch)",
+    "Hugging Face float32", "Hugging Face bfloat16", "CTranslate2 float32", "CTranslate2 int8",
+    "llama.cpp F16", "llama.cpp Q8_0", "llama.cpp Q4_0",
+]  # fmt: skip
+Step = Callable[[int], None]
+
+
+def export(folder: Path) -> None:
+    """The same random weights for everybody."""
+    import torch
+    import transformers
+
+    from fourhorn.model.config import GPT2Config
+    from fourhorn.model.transformer import GPT2
+
+    torch.manual_seed(0)
+    model = GPT2(GPT2Config())
+    weights = model.state_dict()
+    torch.save(weights, folder / "weights.pt")
+    config = transformers.GPT2Config()
+    other = transformers.GPT2LMHeadModel(config)
+    renamed = {
+        f"transformer.{k}": v.t().contiguous() if "c_" in k and k.endswith("weight") else v for k, v in weights.items()
+    }
+    other.load_state_dict({**renamed, "lm_head.weight": weights["wte.weight"]})
+    other.save_pretrained(folder / "hf")
+    export_gguf(folder, weights)
+    export_ctranslate2(folder)
+
+
+def export_gguf(folder: Path, weights: dict) -> None:
+    """F16 by our own writer; the rest by llama.cpp."""
+    from fourhorn.checkpoints import gguf
+    from fourhorn.checkpoints.names import Checkpoint
+    from fourhorn.model.config import GPT2Config
+    from fourhorn.tokenizer.tokenizer import Tokenizer
+
+    vocabulary = Path(__file__).parents[2] / "shared" / "data" / "gpt2-vocab"
+    gguf.write(Checkpoint(GPT2Config(), weights, Tokenizer.load(vocabulary)), folder / "F16.gguf", kind="f16")
+
+
+def export_ctranslate2(folder: Path) -> None:
+    """By its own converter."""
+    import ctranslate2
+    import transformers
+
+    tokenizer = {f"t{i}": i for i in range(50256)} | {"<|endoftext|>": 50256}
+    (folder / "hf" / "vocab.json").write_text(json.dumps(tokenizer))
+    (folder / "hf" / "merges.txt").write_text("#version: 0.2\n")
+    transformers.GPT2Tokenizer(str(folder / "hf" / "vocab.json"), str(folder / "hf" / "merges.txt")).save_pretrained(
+        folder / "hf"
+    )
+    for kind in ("float32", "int8"):
+        converter = ctranslate2.converters.TransformersConverter(str(folder / "hf"))
+        converter.convert(str(folder / f"ct2-{kind}"), quantization=kind, force=True)
+
+
+# ------------------------------------------------------------------------------------------------------ contenders
+
+
+def fourhorn(folder: Path, kind: str) -> tuple[str, Callable[[list[list[int]]], Step], Callable[[list[int]], None]]:
+    import torch
+
+    from fourhorn.files import version
+    from fourhorn.model.config import GPT2Config
+    from fourhorn.model.transformer import GPT2
+    from fourhorn.sampling.decoder import make_decoder
+    from fourhorn.sampling.settings import SamplingParams
+
+    torch.set_num_threads(N_THREADS)
+    model = GPT2(GPT2Config()).eval()
+    model.load_state_dict(torch.load(folder / "weights.pt"))
+    decoder = make_decoder(model, N_BATCH, precision=kind.split()[0])
+    greedy = SamplingParams(temperature=0.0)
+
+    def start(prompts: list[list[int]]) -> Step:
+        slots = range(len(prompts))
+        for slot in slots:
+            decoder.truncate(slot, 0)
+            decoder.read([slot], [prompts[slot]])
+        state = {"new": [[1]] * len(prompts)}
+
+        def step(n: int) -> None:
+            for _ in range(n):
+                logits = decoder.read(slots, state["new"])
+                state["new"] = [[t] for t in decoder.choose(logits, [greedy] * len(prompts), [0.0] * len(prompts))]
+
+        return step
+
+    def prefill(tokens: list[int]) -> None:
+        decoder.truncate(0, 0)
+        decoder.read([0], [tokens])
+
+    return version(), start, prefill
+
+
+def hugging_face(folder: Path, kind: str) -> tuple[str, Callable, Callable]:
+    import torch
+    import transformers
+
+    torch.set_num_threads(N_THREADS)
+    transformers.logging.set_verbosity_error()
+    model = transformers.GPT2LMHeadModel.from_pretrained(folder / "hf", dtype=getattr(torch, kind)).eval()
+
+    @torch.inference_mode()
+    def forward(tokens: list[list[int]], cache: object) -> tuple[list[list[int]], object]:
+        out = model(torch.tensor(tokens), past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return out.logits[:, -1].argmax(-1, keepdim=True).tolist(), out.past_key_values
+
+    def start(prompts: list[list[int]]) -> Step:
+        new, cache = forward(prompts, None)
+        state = {"new": new, "cache": cache}
+
+        def step(n: int) -> None:
+            for _ in range(n):
+                state["new"], state["cache"] = forward(state["new"], state["cache"])
+
+        return step
+
+    return transformers.__version__, start, lambda tokens: forward([tokens], None)
+
+
+def ctranslate2_(folder: Path, kind: str) -> tuple[str, Callable, Callable]:
+    import ctranslate2
+
+    path = str(folder / f"ct2-{kind}")
+    generator = ctranslate2.Generator(path, device="cpu", compute_type=kind, intra_threads=N_THREADS, inter_threads=1)
+
+    def run(prompts: list[list[int]], n: int) -> None:
+        texts = [[f"t{t}" for t in prompt] for prompt in prompts]
+        generator.generate_batch(
+            texts, max_length=n, min_length=n, sampling_topk=1, include_prompt_in_result=False, max_batch_size=N_BATCH
+        )
+
+    def start(prompts: list[list[int]]) -> Step:
+        short = [prompt[:1] for prompt in prompts]  # it has no step of its own: prompts of one token cost least
+        return lambda n: run(short, n)
+
+    def prefill(tokens: list[int]) -> None:
+        generator.forward_batch([tokens])
+
+    return ctranslate2.__version__, start, prefill
+
+
+def llama_cpp_(folder: Path, kind: str) -> tuple[str, Callable, Callable]:
+    import llama_cpp as ll
+
+    path = folder / f"{kind}.gguf"
+    if not path.exists():
+        params = ll.llama_model_quantize_default_params()
+        params.ftype, params.nthread = {"Q8_0": 7, "Q4_0": 2}[kind], 2
+        ll.llama_model_quantize(str(folder / "F16.gguf").encode(), str(path).encode(), params)
+    ll.llama_log_set(ll.llama_log_callback(lambda *_: None), None)
+    ll.llama_backend_init()
+    model = ll.llama_model_load_from_file(str(path).encode(), ll.llama_model_default_params())
+    params = ll.llama_context_default_params()
+    params.n_ctx, params.n_batch, params.n_ubatch, params.n_seq_max = 1024 * N_BATCH, 1024, 512, N_BATCH
+    params.n_threads = params.n_threads_batch = N_THREADS
+    context = ll.llama_init_from_model(model, params)
+    memory, batch = ll.llama_get_memory(context), ll.llama_batch_init(1024, 0, 1)
+
+    def decode(rows: list[tuple[int, int, int, bool]]) -> None:
+        batch.n_tokens = len(rows)
+        for i, (token, position, sequence, wanted) in enumerate(rows):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i] = token, position, 1
+            batch.pos[i], batch.seq_id[i][0], batch.logits[i] = position, sequence, wanted
+        assert ll.llama_decode(context, batch) == 0
+
+    def start(prompts: list[list[int]]) -> Step:
+        ll.llama_memory_clear(memory, True)
+        for s, prompt in enumerate(prompts):
+            decode([(t, i, s, i + 1 == len(prompt)) for i, t in enumerate(prompt)])
+        state = {"new": [1] * len(prompts), "position": len(prompts[0])}
+
+        def step(n: int) -> None:
+            for _ in range(n):
+                decode([(t, state["position"], s, True) for s, t in enumerate(state["new"])])
+                rows = range(len(prompts))
+                logits = [np.ctypeslib.as_array(ll.llama_get_logits_ith(context, s), (50257,)) for s in rows]
+                state["new"], state["position"] = [int(row.argmax()) for row in logits], state["position"] + 1
+
+        return step
+
+    def prefill(tokens: list[int]) -> None:
+        ll.llama_memory_clear(memory, True)
+        decode([(t, i, 0, i + 1 == len(tokens)) for i, t in enumerate(tokens)])
+
+    return ll.__version__, start, prefill
+
+
+def contend(name: str, folder: Path) -> dict:
+    """Times of one contender, in seconds a token."""
+    makers = {"fourhorn": fourhorn, "Hugging": hugging_face, "CTranslate2": ctranslate2_, "llama.cpp": llama_cpp_}
+    kind = name.removeprefix("Hugging Face ").split(" ", 1)[-1]
+    version, start, prefill = makers[name.split()[0]](folder, kind)
+    random = np.random.default_rng(0)
+    prompts = random.integers(0, 50000, (N_BATCH, 16)).tolist()
+    long = random.integers(0, 50000, N_PROMPT).tolist()
+    times: dict[str, list[float]] = {}
+    for column, n in (("one", 1), ("sixteen", N_BATCH)):
+        step = start(prompts[:n])
+        step(1)
+        for _ in range(N_WINDOWS):
+            began = clock()
+            step(WINDOW)
+            times.setdefault(column, []).append((clock() - began) / WINDOW / n)
+    prefill(long)
+    for _ in range(N_PREFILLS):
+        began = clock()
+        prefill(long)
+        times.setdefault("prefill", []).append((clock() - began) / N_PROMPT)
+    return {"version": version, "times": times}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rivals", default=sys.executable)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=CONTENDERS)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--contend")
+    parser.add_argument("--cpu-time", action="store_true")
+    options = parser.parse_args()
+    if options.contend:
+        print(json.dumps(contend(options.contend, options.folder)))
+        return
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="fourhorn-speed-"))
+    if not (folder / "hf").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        export(folder)
+    found: dict[str, dict] = {}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(N_THREADS), "PYTHONPATH": str(Path(__file__).parents[1])}
+    for _ in range(options.rounds):
+        for name in options.only:
+            python = options.rivals if name.startswith("llama.cpp") else sys.executable
+            command = [python, __file__, "--contend", name, "--folder", str(folder), *(["--cpu-time"] if CPU_TIME else [])]
+            run = subprocess.run(command, capture_output=True, text=True, env=environment)
+            if run.returncode:
+                found.setdefault(name, {"absent": (run.stderr.strip().splitlines() or ["failed"])[-1]})
+                continue
+            result = json.loads(run.stdout.strip().splitlines()[-1])
+            entry = found.setdefault(name, {"version": result["version"], "times": {}})
+            for column, times in result["times"].items():
+                entry["times"].setdefault(column, []).extend(times)
+    write(found)
+
+
+def write(found: dict[str, dict]) -> None:
+    from table import write_table
+
+    rows = []
+    for name, entry in found.items():
+        if "times" not in entry:
+            rows.append([name, "–", "absent: " + entry["absent"], "", ""])
+            continue
+        cells = [
+            f"{1 / min(times):,.0f} ({1 / float(np.median(times)):,.0f})" for times in entry["times"].values()
+        ]
+        rows.append([name, entry["version"], *cells])
+    columns = ["", "version", "one sequence", "sixteen", "prompt of 1,000"]
+    how = "per second of one thread's own time" if CPU_TIME else "2 threads"
+    notes = [f"Fastest window of 8 steps, in parentheses the middle one; GPT-2 124M, random weights, greedy; {how}."]
+    write_table(__file__, "Decoding on a CPU, tokens per second", columns, rows, notes)
+
+
+if __name__ == "__main__":
+    main()

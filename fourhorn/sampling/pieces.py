@@ -1,0 +1,71 @@
+"""How threads share a phase of work: each takes the next piece from a counter, and a second counter says what is done.
+
+No thread waits for another thread, only for pieces: one that the system has put aside leaves its share to the others,
+and finds finished phases when it comes back. In: the address of zeroed counters, the phase, its number of pieces.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+
+import sys
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+
+from fourhorn.sampling.processor import IS_X86
+from fourhorn.sampling.vectors import ADDRESS, FAST, at, call, operation
+
+PHASE_BYTES = 128  # two counters, each alone in its cache line
+SPINS = 100  # about 5 µs
+_i32, _i64 = ir.IntType(32), ir.IntType(64)
+
+
+@operation(ADDRESS, ADDRESS, ADDRESS)
+def take(b: Any, address: Any, n: Any) -> Any:
+    """Add n to a counter that several threads share; its value before."""
+    return b.atomic_rmw("add", at(b, address, _i64), n, "acq_rel")
+
+
+@operation(ADDRESS, ADDRESS)
+def look(b: Any, address: Any) -> Any:
+    """A shared counter's value; what was written before it was raised is visible."""
+    return b.load_atomic(at(b, address, _i64), "acquire", 8)
+
+
+@operation(types.void)
+def pause(b: Any) -> None:
+    """Wait a moment in a spinning loop."""
+    if IS_X86:
+        call(b, "llvm.x86.sse2.pause", ir.VoidType(), [])
+
+
+@operation(types.void)
+def give_way(b: Any) -> None:
+    """Let the system run another thread on this core."""
+    if sys.platform != "win32":
+        call(b, "sched_yield", _i32, [])
+
+
+@njit(**FAST)
+def next_piece(counters: Any, phase: Any, n: Any) -> Any:
+    """A piece of this phase that no thread has taken, or -1."""
+    piece = take(counters + PHASE_BYTES * phase, 1)
+    return piece if piece < n else -1
+
+
+@njit(**FAST)
+def piece_done(counters: Any, phase: Any) -> None:
+    """Count a piece as done."""
+    take(counters + PHASE_BYTES * phase + 64, 1)
+
+
+@njit(**FAST)
+def phase_done(counters: Any, phase: Any, n: Any) -> None:
+    """Wait for the pieces that other threads have taken."""
+    spins = 0
+    while look(counters + PHASE_BYTES * phase + 64) < n:
+        pause()
+        spins += 1
+        if spins == SPINS:
+            give_way()
+            spins = 0

@@ -1,0 +1,66 @@
+"""AMX tiles as functions that Numba code can call: blocks of 16 × 16 totals from one instruction.
+
+Tiles 0–3 hold totals, 4 and 5 the activations of 16 rows each, 6 and 7 the weights of 16 outputs each: 64 bytes a row,
+32 bfloat16 pairs or 64 bytes deep. Every thread sets the shapes before it uses tiles, and releases them after.
+In: addresses, and the bytes from one row to the next. Only where `HAS_TILES`.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from fourhorn.sampling.vectors import ADDRESS, at, call, operation
+
+_i8 = ir.IntType(8)
+
+
+def _tile(number: int, name: str) -> Any:
+    """`name` on the tile register `number`, with an address and the bytes between two rows of 64 bytes."""
+
+    @operation(types.void, ADDRESS, ADDRESS)
+    def move(b: Any, address: Any, stride: Any) -> None:
+        call(b, name, ir.VoidType(), [_i8(number), at(b, address, _i8), stride])
+
+    return move
+
+
+def _tile_zero(number: int) -> Any:
+    @operation(types.void)
+    def zero(b: Any) -> None:
+        call(b, "llvm.x86.tilezero", ir.VoidType(), [_i8(number)])
+
+    return zero
+
+
+def _tile_dot(total: int, x: int, y: int, name: str) -> Any:
+    @operation(types.void)
+    def dot(b: Any) -> None:
+        call(b, name, ir.VoidType(), [_i8(total), _i8(x), _i8(y)])
+
+    return dot
+
+
+_move, _halves, _bytes = "llvm.x86.tileloadd64", "llvm.x86.tdpbf16ps", "llvm.x86.tdpbsud"
+zero_0, zero_1, zero_2, zero_3 = (_tile_zero(n) for n in range(4))
+store_0, store_1, store_2, store_3 = (_tile(n, "llvm.x86.tilestored64") for n in range(4))
+load_4, load_5, load_6, load_7 = (_tile(n, _move) for n in range(4, 8))
+dot_halves_046, dot_halves_147 = _tile_dot(0, 4, 6, _halves), _tile_dot(1, 4, 7, _halves)
+dot_halves_256, dot_halves_357 = _tile_dot(2, 5, 6, _halves), _tile_dot(3, 5, 7, _halves)
+dot_bytes_046, dot_bytes_147 = _tile_dot(0, 4, 6, _bytes), _tile_dot(1, 4, 7, _bytes)
+
+
+@operation(types.void, ADDRESS)
+def tile_configure(b: Any, address: Any) -> None:
+    """Set the shapes of all tiles from 64 bytes (see `TILE_SHAPES`)."""
+    call(b, "llvm.x86.ldtilecfg", ir.VoidType(), [at(b, address, _i8)])
+
+
+@operation(types.void)
+def tile_release(b: Any) -> None:
+    """Give the tiles back, so that task switches need not save them."""
+    call(b, "llvm.x86.tilerelease", ir.VoidType(), [])
+
+
+# palette 1; eight tiles of 16 rows × 64 bytes
+TILE_SHAPES = bytes([1] + [0] * 15 + [64, 0] * 8 + [0] * 16 + [16] * 8 + [0] * 8)

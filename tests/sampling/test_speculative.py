@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from fourhorn.sampling.batching import BatchEngine
+from fourhorn.sampling.decoder import make_decoder
+from fourhorn.sampling.request import Request
+from fourhorn.sampling.settings import SamplingParams
+from fourhorn.sampling.speculative import TRIAL, DraftModel, Payoff, PromptLookup
+
+
+@pytest.fixture(scope="module")
+def smaller(random_model):
+    return random_model(n_layer=1)
+
+
+def texts(model, tokenizer, precision, drafter, **settings):
+    decoder = make_decoder(model, 4, precision=precision)
+    engine = BatchEngine(None, tokenizer, decoder=decoder, drafter=drafter, always_guess=True)
+    prompts = [[1, 2, 3] * 5, [7], [9, 8] * 3, [4, 4, 4]] * 3
+    params = SamplingParams(max_new_tokens=40, **settings)
+    requests = [engine.submit(prompt, params.but(seed=i)) for i, prompt in enumerate(prompts)]
+    engine.run()
+    return [request.tokens for request in requests], engine.payoff
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"temperature": 0.4}, {"top_k": 3}])
+def test_guessing_changes_no_token(model, smaller, tokenizer, precision, settings):
+    plain, _ = texts(model, tokenizer, precision, None, **settings)
+    looked_up, lookup = texts(model, tokenizer, precision, PromptLookup(), **settings)
+    drafted, draft = texts(model, tokenizer, precision, DraftModel(smaller, 4), **settings)
+    assert looked_up == plain
+    assert drafted == plain
+    assert lookup.n_right > 0
+    assert draft.n_guesses > 500
+
+
+def test_a_draft_by_the_model_itself_is_always_right(model, tokenizer):
+    _, payoff = texts(model, tokenizer, "float32", DraftModel(model, 4), temperature=1.0, stop_at_eot=False)
+    assert payoff.acceptance > 0.99
+
+
+def test_look_up_continues_the_latest_repetition(tokenizer):
+    request = Request([1, 2, 3, 4, 9, 2, 3, 5, 6, 2, 3], SamplingParams(), tokenizer, None)
+    assert PromptLookup().propose(request, 3) == [5, 6, 2]
+    request.context[-1] = 77
+    assert PromptLookup().propose(request, 3) == []
+
+
+def test_peeked_random_numbers_are_those_that_come(tokenizer):
+    one, other = (Request([1], SamplingParams(seed=5), tokenizer, None) for _ in range(2))
+    ahead = [one.peek(i) for i in range(5)]
+    assert [one.uniform() for _ in range(8)] == [other.uniform() for _ in range(8)]
+    assert ahead == [np.random.Generator(np.random.Philox(5)).random(5)[i] for i in range(5)]
+
+
+def test_guessing_stops_where_it_does_not_pay(monkeypatch):
+    payoff, now = Payoff(), [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    taken = []
+    for _ in range(60):
+        way = payoff.guess()
+        taken.append(way)
+        started = now[0]
+        now[0] += 3.0 if way else 1.0  # a pass with guesses takes three times as long and yields two tokens
+        payoff.note(way, 2 if way else 1, started)
+    assert taken[: 2 * TRIAL] == [False] * TRIAL + [True] * TRIAL
+    assert taken[2 * TRIAL :] == [False] * (60 - 2 * TRIAL)
