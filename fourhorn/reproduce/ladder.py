@@ -1,8 +1,8 @@
 """The ladder of models: the paper's four sizes scaled down, and how much of everything each scale takes.
 
 §2.3, Table 2: 12, 24, 36 and 48 layers of widths 768, 1024, 1280 and 1600, sizes growing 1 : 2.9 : 6.2 : 12.6 in a
-log-uniform way. Here layers are a quarter and widths an eighth of that (heads of 32 need multiples of 32), which
-keeps about those ratios: Figures 1 and 4 show how tasks improve along the ladder, and so do these.
+log-uniform way. Here layers are a sixth and widths about a tenth of that (multiples of 32, for heads of 32), which with
+the embeddings keeps about those ratios. Figures 1 and 4 show how tasks improve along the ladder, and so do these.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Rung:
 
     @property
     def name(self) -> str:
-        """Folder name, in the order of size: `1-117M` stands for the paper's 117M."""
+        """Folder name: `pocket-117M` stands for the paper's 117M."""
         return f"pocket-{self.paper}"
 
 
@@ -44,17 +44,17 @@ class Scale:
 
 
 LADDER = (
-    Rung("117M", 3, 3, 96),
-    Rung("345M", 6, 4, 128),
-    Rung("762M", 9, 5, 160),
-    Rung("1542M", 12, 6, 192),
+    Rung("117M", 2, 2, 64),
+    Rung("345M", 4, 3, 96),
+    Rung("762M", 6, 4, 128),
+    Rung("1542M", 8, 5, 160),
 )
 SCALES = {
     scale.name: scale
     for scale in (
         Scale("smoke", 250, ("networkx", "click"), 600, 64, 8, 12, (1e-3, 3e-3), 4, 20, 4,
               (Rung("117M", 1, 1, 16), Rung("345M", 1, 2, 32), Rung("762M", 2, 2, 32), Rung("1542M", 2, 3, 48))),
-        Scale("pocket", 20_000, (), 4096, 256, 16, 600, (1e-3, 2e-3, 4e-3), 60, 1000, 24, LADDER),
+        Scale("pocket", 20_000, (), 4096, 256, 8, 900, (1e-3, 2e-3, 4e-3), 60, 1000, 24, LADDER),
         Scale("desk", 20_000, (), 8192, 512, 32, 3000, (5e-4, 1e-3, 2e-3, 4e-3), 150, 2000, 100,
               (Rung("117M", 4, 4, 256), Rung("345M", 8, 5, 320), Rung("762M", 12, 6, 384), Rung("1542M", 16, 8, 512))),
     )
