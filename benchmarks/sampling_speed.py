@@ -1,6 +1,6 @@
 """How fast do we read prompts and write tokens on this CPU, beside Hugging Face, CTranslate2 and llama.cpp?
 
-GPT-2 124M with random weights, two threads, greedy; tokens per second for one sequence, for sixteen, and for a prompt of
+GPT-2 124M, random weights, two threads, greedy; tokens per second for one sequence, for sixteen, and for a prompt of
 1,000. Rounds of all contenders alternate in processes of their own; shown are the fastest and the middle window, since
 other work on the machine only ever slows one down.
 
@@ -49,7 +49,8 @@ def export(folder: Path) -> None:
     config = transformers.GPT2Config()
     other = transformers.GPT2LMHeadModel(config)
     renamed = {
-        f"transformer.{k}": v.t().contiguous() if "c_" in k and k.endswith("weight") else v for k, v in weights.items()
+        f"transformer.{k}": v.t().contiguous() if "c_" in k and k.endswith("weight") else v
+        for k, v in weights.items()
     }
     other.load_state_dict({**renamed, "lm_head.weight": weights["wte.weight"]})
     other.save_pretrained(folder / "hf")
@@ -76,9 +77,9 @@ def export_ctranslate2(folder: Path) -> None:
     tokenizer = {f"t{i}": i for i in range(50256)} | {"<|endoftext|>": 50256}
     (folder / "hf" / "vocab.json").write_text(json.dumps(tokenizer))
     (folder / "hf" / "merges.txt").write_text("#version: 0.2\n")
-    transformers.GPT2Tokenizer(str(folder / "hf" / "vocab.json"), str(folder / "hf" / "merges.txt")).save_pretrained(
-        folder / "hf"
-    )
+    transformers.GPT2Tokenizer(
+        str(folder / "hf" / "vocab.json"), str(folder / "hf" / "merges.txt")
+    ).save_pretrained(folder / "hf")
     for kind in ("float32", "int8"):
         converter = ctranslate2.converters.TransformersConverter(str(folder / "hf"))
         converter.convert(str(folder / f"ct2-{kind}"), quantization=kind, force=True)
@@ -87,7 +88,9 @@ def export_ctranslate2(folder: Path) -> None:
 # ------------------------------------------------------------------------------------------------------ contenders
 
 
-def fourhorn(folder: Path, kind: str) -> tuple[str, Callable[[list[list[int]]], Step], Callable[[list[int]], None]]:
+def fourhorn(
+    folder: Path, kind: str
+) -> tuple[str, Callable[[list[list[int]]], Step], Callable[[list[int]], None]]:
     import torch
 
     from fourhorn.files import version
@@ -112,7 +115,9 @@ def fourhorn(folder: Path, kind: str) -> tuple[str, Callable[[list[list[int]]], 
         def step(n: int) -> None:
             for _ in range(n):
                 logits = decoder.read(slots, state["new"])
-                state["new"] = [[t] for t in decoder.choose(logits, [greedy] * len(prompts), [0.0] * len(prompts))]
+                state["new"] = [
+                    [t] for t in decoder.choose(logits, [greedy] * len(prompts), [0.0] * len(prompts))
+                ]
 
         return step
 
@@ -153,16 +158,25 @@ def ctranslate2_(folder: Path, kind: str) -> tuple[str, Callable, Callable]:
     import ctranslate2
 
     path = str(folder / f"ct2-{kind}")
-    generator = ctranslate2.Generator(path, device="cpu", compute_type=kind, intra_threads=N_THREADS, inter_threads=1)
+    generator = ctranslate2.Generator(
+        path, device="cpu", compute_type=kind, intra_threads=N_THREADS, inter_threads=1
+    )
 
     def run(prompts: list[list[int]], n: int) -> None:
         texts = [[f"t{t}" for t in prompt] for prompt in prompts]
         generator.generate_batch(
-            texts, max_length=n, min_length=n, sampling_topk=1, include_prompt_in_result=False, max_batch_size=N_BATCH
+            texts,
+            max_length=n,
+            min_length=n,
+            sampling_topk=1,
+            include_prompt_in_result=False,
+            max_batch_size=N_BATCH,
         )
 
     def start(prompts: list[list[int]]) -> Step:
-        short = [prompt[:1] for prompt in prompts]  # it has no step of its own: prompts of one token cost least
+        short = [
+            prompt[:1] for prompt in prompts
+        ]  # it has no step of its own: prompts of one token cost least
         return lambda n: run(short, n)
 
     def prefill(tokens: list[int]) -> None:
@@ -179,7 +193,6 @@ def llama_cpp_(folder: Path, kind: str) -> tuple[str, Callable, Callable]:
         params = ll.llama_model_quantize_default_params()
         params.ftype, params.nthread = {"Q8_0": 7, "Q4_0": 2}[kind], 2
         ll.llama_model_quantize(str(folder / "F16.gguf").encode(), str(path).encode(), params)
-    ll.llama_log_set(ll.llama_log_callback(lambda *_: None), None)
     ll.llama_backend_init()
     model = ll.llama_model_load_from_file(str(path).encode(), ll.llama_model_default_params())
     params = ll.llama_context_default_params()
@@ -219,7 +232,12 @@ def llama_cpp_(folder: Path, kind: str) -> tuple[str, Callable, Callable]:
 
 def contend(name: str, folder: Path) -> dict:
     """Times of one contender, in seconds a token."""
-    makers = {"fourhorn": fourhorn, "Hugging": hugging_face, "CTranslate2": ctranslate2_, "llama.cpp": llama_cpp_}
+    makers = {
+        "fourhorn": fourhorn,
+        "Hugging": hugging_face,
+        "CTranslate2": ctranslate2_,
+        "llama.cpp": llama_cpp_,
+    }
     kind = name.removeprefix("Hugging Face ").split(" ", 1)[-1]
     version, start, prefill = makers[name.split()[0]](folder, kind)
     random = np.random.default_rng(0)
@@ -258,11 +276,23 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         export(folder)
     found: dict[str, dict] = {}
-    environment = {**os.environ, "OMP_NUM_THREADS": str(N_THREADS), "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(N_THREADS),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
     for _ in range(options.rounds):
         for name in options.only:
             python = options.rivals if name.startswith("llama.cpp") else sys.executable
-            command = [python, __file__, "--contend", name, "--folder", str(folder), *(["--cpu-time"] if CPU_TIME else [])]
+            command = [
+                python,
+                __file__,
+                "--contend",
+                name,
+                "--folder",
+                str(folder),
+                *(["--cpu-time"] if CPU_TIME else []),
+            ]
             run = subprocess.run(command, capture_output=True, text=True, env=environment)
             if run.returncode:
                 found.setdefault(name, {"absent": (run.stderr.strip().splitlines() or ["failed"])[-1]})
@@ -288,7 +318,9 @@ def write(found: dict[str, dict]) -> None:
         rows.append([name, entry["version"], *cells])
     columns = ["", "version", "one sequence", "sixteen", "prompt of 1,000"]
     how = "per second of one thread's own time" if CPU_TIME else "2 threads"
-    notes = [f"Fastest window of 8 steps, in parentheses the middle one; GPT-2 124M, random weights, greedy; {how}."]
+    notes = [
+        f"Fastest window of 8 steps, in parentheses the middle one; GPT-2 124M, random weights, greedy; {how}."
+    ]
     write_table(__file__, "Decoding on a CPU, tokens per second", columns, rows, notes)
 
 

@@ -27,7 +27,11 @@ from fourhorn.tokenizer import Tokenizer
 
 PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
 RESULTS = Path(__file__).parent / "results" / "tokenizer_encode.md"
-SAMPLE_BYTES = {"tiktoken, lists": 6e6, "tiktoken, numpy": 6e6, "tokenizers": 2e6}  # of slow programs, per round
+SAMPLE_BYTES = {
+    "tiktoken, lists": 6e6,
+    "tiktoken, numpy": 6e6,
+    "tokenizers": 2e6,
+}  # of slow programs, per round
 
 
 def version(name: str) -> str:
@@ -52,7 +56,10 @@ def programs(folder: Path, n_threads: int) -> dict[str, tuple[str, Callable[[Any
                 found["tiktoken, lists"] = ("str", lambda d: [theirs.encode_ordinary(t) for t in d])
                 found["tiktoken, numpy"] = ("str", lambda d: [theirs.encode_to_numpy(t) for t in d])
             else:
-                found["tiktoken, lists"] = ("str", lambda d: theirs.encode_ordinary_batch(d, num_threads=n_threads))
+                found["tiktoken, lists"] = (
+                    "str",
+                    lambda d: theirs.encode_ordinary_batch(d, num_threads=n_threads),
+                )
         except ImportError:
             print("tiktoken is absent")
         try:
@@ -88,7 +95,9 @@ def sample(documents: list[bytes], n_bytes: float, turn: int) -> list[bytes]:
 def measure(folder: Path, texts: dict[str, Path], n_threads: int, rounds: int) -> None:
     """Print one line `text<TAB>program<TAB>MB/s first<TAB>best` per measurement."""
     clock = time.process_time if n_threads == 1 else time.perf_counter
-    documents = {k: [d for d in p.read_bytes().split(b"<|endoftext|>") if d.strip()] for k, p in texts.items()}
+    documents = {
+        k: [d for d in p.read_bytes().split(b"<|endoftext|>") if d.strip()] for k, p in texts.items()
+    }
     unseen = next(iter(texts))
     order = [*list(texts)[:0:-1], unseen]  # the first text comes last, so that nobody has seen it
     found = programs(folder, n_threads)
@@ -117,7 +126,11 @@ def child(arguments: argparse.Namespace, n_threads: int) -> dict[tuple[str, str]
     command = [sys.executable, __file__, "--child", str(n_threads), "--rounds", str(arguments.rounds)]
     command += ["--vocabulary", str(arguments.vocabulary), *arguments.texts]
     out = subprocess.run(
-        command, env=os.environ | {"RAYON_NUM_THREADS": str(n_threads)}, check=True, capture_output=True, text=True
+        command,
+        env=os.environ | {"RAYON_NUM_THREADS": str(n_threads)},
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
     rows = [line.split("\t") for line in out.splitlines() if "\t" in line]
     return {(kind, name): (float(first), float(best)) for kind, name, first, best in rows}
@@ -139,7 +152,10 @@ def main() -> None:
     table = [report(child(arguments, n), texts, n) for n in (1, 2)]
     names = ("numba", "numpy", "tiktoken", "gigatoken", "fastokens", "tokenizers")
     versions = ", ".join(f"{name} {version(name)}" for name in names if importlib.util.find_spec(name))
-    cpu = next((x.split(":")[1].strip() for x in open("/proc/cpuinfo") if x.startswith("model name")), platform.machine())
+    cpu = next(
+        (x.split(":")[1].strip() for x in open("/proc/cpuinfo") if x.startswith("model name")),
+        platform.machine(),
+    )
     head = f"{date.today()}, {cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}.\n"
     text = f"# Encoding speed\n\n{head}\n" + "\n".join(table)
     RESULTS.parent.mkdir(exist_ok=True)
@@ -153,7 +169,10 @@ def report(rates: dict[tuple[str, str], tuple[float, float]], texts: dict[str, P
     unseen = next(iter(texts))
     columns = [(f"{unseen}, unseen", unseen, 0), *((kind, kind, 1) for kind in texts)]
     lines = [f"{'One core' if n_threads == 1 else f'{n_threads} threads'}, MB/s (× tiktoken's lists):", ""]
-    lines += ["| | " + " | ".join(title for title, _, _ in columns) + " |", "| --- |" + " --- |" * len(columns)]
+    lines += [
+        "| | " + " | ".join(title for title, _, _ in columns) + " |",
+        "| --- |" + " --- |" * len(columns),
+    ]
     for name in names:
         cells = []
         for _, kind, which in columns:

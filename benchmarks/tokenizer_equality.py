@@ -26,8 +26,16 @@ from fourhorn.tokenizer import Tokenizer
 
 PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
 ALPHABETS = (
-    "ab ", "a'sdmtlver ", " \n\t\u3000\u00a0a", "1²½٣a ", "éß漢か 🦄\u200d\u0301", "'", "aA'S.!? ", "\u2028\u0085x ", "\0\x1c a",
-)  # fmt: skip
+    "ab ",
+    "a'sdmtlver ",
+    " \n\t\u3000\u00a0a",
+    "1²½٣a ",
+    "éß漢か 🦄\u200d\u0301",
+    "'",
+    "aA'S.!? ",
+    "\u2028\u0085x ",
+    "\0\x1c a",
+)
 
 
 def documents(path: Path) -> list[str]:
@@ -56,7 +64,9 @@ def compare_texts(ours: Tokenizer, encode: object, paths: list[Path]) -> list[li
             n_tokens += len(theirs)
             different += not np.array_equal(mine[a:b], theirs)
         n_bytes = sum(len(text.encode()) for text in texts)
-        rows.append([path.name, f"{n_bytes / 1e6:.1f} MB, {len(texts):,} documents", f"{n_tokens:,}", different])
+        rows.append(
+            [path.name, f"{n_bytes / 1e6:.1f} MB, {len(texts):,} documents", f"{n_tokens:,}", different]
+        )
         print(rows[-1], flush=True)
     return rows
 
@@ -87,7 +97,9 @@ def huggingface_merges(texts: list[str], n_vocab: int) -> list[tuple[int, int]]:
     theirs = tokenizers.Tokenizer(tokenizers.models.BPE())
     theirs.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-    trainer = tokenizers.trainers.BpeTrainer(vocab_size=n_vocab - 1, initial_alphabet=alphabet, show_progress=False)
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=n_vocab - 1, initial_alphabet=alphabet, show_progress=False
+    )
     theirs.train_from_iterator(texts, trainer)
     model = json.loads(theirs.to_str())["model"]
     return [(model["vocab"][a], model["vocab"][b]) for a, b in model["merges"]]
@@ -115,7 +127,14 @@ def main() -> None:
             different += mine != theirs.encode_ordinary(text)
     rows.append(["fuzz strings", f"{arguments.fuzz:,}", f"{n_tokens:,}", different])
     print(rows[-1], flush=True)
-    rows.append(["random byte strings come back", f"{arguments.bytes:,}", "", random_bytes(ours, plain, arguments.bytes)])
+    rows.append(
+        [
+            "random byte strings come back",
+            f"{arguments.bytes:,}",
+            "",
+            random_bytes(ours, plain, arguments.bytes),
+        ]
+    )
     print(rows[-1], flush=True)
     for path in arguments.train:
         texts = documents(path)
@@ -128,7 +147,13 @@ def main() -> None:
         print(rows[-1], flush=True)
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("tiktoken", "tokenizers", "numba")]
     notes = [f"Compared with {', '.join(versions)}, in {time.monotonic() - started:.0f} s."]
-    write_table(__file__, "Equality with tiktoken and Hugging Face", ["what", "how much", "tokens", "different"], rows, notes)
+    write_table(
+        __file__,
+        "Equality with tiktoken and Hugging Face",
+        ["what", "how much", "tokens", "different"],
+        rows,
+        notes,
+    )
 
 
 def _batched(texts: Iterator[str]) -> Iterator[list[str]]:

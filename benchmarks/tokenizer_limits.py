@@ -2,9 +2,9 @@
 
     python benchmarks/tokenizer_limits.py --vocabulary FOLDER [--shards text.txt]
 
-Times are of the processor. Rival: tiktoken, for encoding, for `decode_bytes`, and for a pipeline of the usual kind: split
-a file into documents, `encode_to_numpy` each, append `<|endoftext|>`, write uint16. It uses one thread, `fourhorn tokens`
-two; both are measured on the clock and in processor time. Memory is the largest resident size of a process of its own.
+Times are of the processor. Rival: tiktoken, for encoding, for `decode_bytes`, and for a pipeline of the usual kind:
+split a file into documents, `encode_to_numpy` each, append `<|endoftext|>`, write uint16. It uses one thread and
+`fourhorn tokens` two; both are measured on the clock and in processor time. Memory is the most that was resident.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import importlib.metadata
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -80,22 +79,36 @@ def child(what: str, vocabulary: Path, text: Path) -> None:
                     out.write(ids.tobytes())
                     n += len(ids)
         result = {"seconds": time.monotonic() - clock, "cpu": time.process_time() - cpu, "tokens": n}
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        status = Path("/proc/self/status").read_text()  # ru_maxrss would begin with the parent's
+        peak = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1e3
         print(json.dumps(result | {"megabytes": peak}))
 
 
 def pipelines(vocabulary: Path, text: Path) -> list[list[object]]:
     rows = []
     for what in ("fourhorn", "tiktoken"):
-        command = [sys.executable, __file__, "--child", what, "--vocabulary", str(vocabulary), "--shards", str(text)]
+        command = [
+            sys.executable,
+            __file__,
+            "--child",
+            what,
+            "--vocabulary",
+            str(vocabulary),
+            "--shards",
+            str(text),
+        ]
         best: dict[str, float] = {}
         for _ in range(3 if what == "fourhorn" else 1):
             out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             result = json.loads(out.splitlines()[-1])
             best = result if not best or result["seconds"] < best["seconds"] else best
         size = os.path.getsize(text) / 1e6
-        rates = f"{size / best['seconds']:.1f} MB/s on the clock, {size / best['cpu']:.1f} per processor second"
-        rows.append([f"{text.name} → shards, {size:.0f} MB", what, f"{rates}, {best['megabytes']:.0f} MB resident"])
+        rates = (
+            f"{size / best['seconds']:.1f} MB/s on the clock, {size / best['cpu']:.1f} per processor second"
+        )
+        rows.append(
+            [f"{text.name} → shards, {size:.0f} MB", what, f"{rates}, {best['megabytes']:.0f} MB resident"]
+        )
         print(rows[-1], flush=True)
     return rows
 
@@ -118,7 +131,13 @@ def main() -> None:
         mine = min(seconds(lambda: ours.encode_to_numpy(text)) for _ in range(2))  # noqa: B023
         rival = seconds(lambda: theirs.encode_to_numpy(text))  # noqa: B023
         learn = seconds(lambda: Tokenizer.train([text], n_vocab=50257))  # noqa: B023
-        rows.append([f"1 MB of {kind}", "fourhorn; tiktoken", f"encode {mine:.3f} s; {rival:.3f} s. Learn {learn:.3f} s"])
+        rows.append(
+            [
+                f"1 MB of {kind}",
+                "fourhorn; tiktoken",
+                f"encode {mine:.3f} s; {rival:.3f} s. Learn {learn:.3f} s",
+            ]
+        )
         print(rows[-1], flush=True)
     code = "import time; t = time.process_time(); from fourhorn.tokenizer import Tokenizer; "
     code += f"Tokenizer.load({str(arguments.vocabulary)!r}).encode_ordinary('hello'); print(time.process_time() - t)"
@@ -131,10 +150,18 @@ def main() -> None:
         mine = min(seconds(lambda: ours.decode_bytes(ids)) for _ in range(3))
         part = ids[: len(ids) // 8].tolist()
         rival = seconds(lambda: theirs.decode_bytes(part)) * 8
-        rows.append(["decode", "fourhorn; tiktoken", f"{40 / mine:.0f} MB/s; {40 / rival:.0f} MB/s: {rival / mine:.1f}×"])
+        rows.append(
+            [
+                "decode",
+                "fourhorn; tiktoken",
+                f"{40 / mine:.0f} MB/s; {40 / rival:.0f} MB/s: {rival / mine:.1f}×",
+            ]
+        )
         rows += pipelines(arguments.vocabulary, arguments.shards)
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("tiktoken", "numba", "numpy")]
-    write_table(__file__, "Limits of the tokenizer", ["what", "program", "result"], rows, [f"{', '.join(versions)}."])
+    write_table(
+        __file__, "Limits of the tokenizer", ["what", "program", "result"], rows, [f"{', '.join(versions)}."]
+    )
 
 
 if __name__ == "__main__":

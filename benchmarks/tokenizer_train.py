@@ -49,14 +49,18 @@ def huggingface(documents: list[str]) -> int:
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-    trainer = tokenizers.trainers.BpeTrainer(vocab_size=50_256, initial_alphabet=alphabet, show_progress=False)
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=50_256, initial_alphabet=alphabet, show_progress=False
+    )
     tokenizer.train_from_iterator(documents, trainer)
     return tokenizer.get_vocab_size() - 256
 
 
 def child(program: str, paths: list[Path]) -> None:
     """Train once and print seconds, processor seconds, bytes of memory on top of the text, merges."""
-    train: Callable[[list], int] = {"fourhorn": fourhorn, "rustbpe": rustbpe, "huggingface": huggingface}[program]
+    train: Callable[[list], int] = {"fourhorn": fourhorn, "rustbpe": rustbpe, "huggingface": huggingface}[
+        program
+    ]
     documents: list = [d for path in paths for d in path.read_bytes().split(b"<|endoftext|>")]
     if program != "fourhorn":
         documents = [document.decode() for document in documents]
@@ -101,7 +105,9 @@ def main() -> None:
                     continue
                 command = [sys.executable, __file__, "--child", program, *files]
                 environment = os.environ | {"RAYON_NUM_THREADS": "2", "TOKENIZERS_PARALLELISM": "true"}
-                out = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+                out = subprocess.run(
+                    command, env=environment, check=True, capture_output=True, text=True
+                ).stdout
                 result = json.loads(out.splitlines()[-1])
                 print(kind, program, result, flush=True)
                 if program not in best or result["cpu"] < best[program]["cpu"]:
@@ -111,10 +117,19 @@ def main() -> None:
             ratio = f"{result['seconds'] / ours['seconds']:.1f}× / {result['cpu'] / ours['cpu']:.1f}×"
             cells = [f"{result['seconds']:.2f}", f"{result['cpu']:.2f}", f"{result['megabytes']:,.0f}"]
             rows.append([f"{kind}, {size:.0f} MB", program, *cells, "" if program == "fourhorn" else ratio])
-    versions = [f"{n} {importlib.metadata.version(n)}" for n in PROGRAMS.values() if importlib.util.find_spec(n)]
+    versions = [
+        f"{n} {importlib.metadata.version(n)}" for n in PROGRAMS.values() if importlib.util.find_spec(n)
+    ]
     absent = [p for p in arguments.rivals if not importlib.util.find_spec(PROGRAMS[p])]
     notes = [f"{', '.join(versions)}." + (f" Absent: {', '.join(absent)}." if absent else "")]
-    head = ["text", "program", "seconds", "processor seconds", "MB on top of the text", "slower: clock / processor"]
+    head = [
+        "text",
+        "program",
+        "seconds",
+        "processor seconds",
+        "MB on top of the text",
+        "slower: clock / processor",
+    ]
     write_table(__file__, "Training a vocabulary of 50,257 tokens", head, rows, notes)
 
 

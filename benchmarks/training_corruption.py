@@ -1,6 +1,6 @@
 """Flip a bit or cut a saved state off in random places: every damage must be found, named and survived.
 
-    python benchmarks/training_corruption.py [N]
+python benchmarks/training_corruption.py [N]
 """
 
 import random
@@ -38,7 +38,9 @@ def main(n: int) -> None:
             path.write_bytes(damaged)
             said: list[str] = []
             state = latest(states, said.append)
-            assert state is not None and state.meta["step"] == 1 and path.name in said[0], (path, kind)
+            assert state is not None, (path, kind)
+            assert state.meta["step"] == 1, (path, kind)
+            assert path.name in said[0], (path, kind)
             found[kind] += 1
             path.write_bytes(before)
     text = "\n".join(
@@ -46,7 +48,9 @@ def main(n: int) -> None:
         + [f"| {kind} | {count} | {count} |" for kind, count in found.items()]
     )
     print(text)
-    (ROOT / "benchmarks" / "results" / "training_corruption.md").write_text(f"{text}\n\n{time.strftime('%Y-%m-%d')}\n")
+    (ROOT / "benchmarks" / "results" / "training_corruption.md").write_text(
+        f"{text}\n\n{time.strftime('%Y-%m-%d')}\n"
+    )
 
 
 if __name__ == "__main__":

@@ -38,7 +38,9 @@ loop.train(sys.argv[1], sys.argv[2], config=TrainConfig(**options))
 
 def start(tokens: Path, run: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-c", CODE, str(tokens), str(run)], env=environment, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [sys.executable, "-c", CODE, str(tokens), str(run)], env=environment, stderr=subprocess.DEVNULL
+    )
 
 
 def digests(run: Path) -> dict[str, object]:

@@ -59,7 +59,9 @@ def step_of(rival: str, small: bool, folder: str) -> Any:
         module = importlib.util.module_from_spec(spec)
         sys.modules["model"] = module
         spec.loader.exec_module(module)
-        shape = module.GPTConfig(block_size=n_ctx, vocab_size=n_vocab, n_layer=n_layer, n_head=n_head, n_embd=n_embd)
+        shape = module.GPTConfig(
+            block_size=n_ctx, vocab_size=n_vocab, n_layer=n_layer, n_head=n_head, n_embd=n_embd
+        )
         model = module.GPT(shape)
         optimizer = model.configure_optimizers(0.1, 1e-4, (0.9, 0.95), "cpu")
         run = torch.compile(model)
@@ -97,7 +99,9 @@ def worker(rival: str, small: bool, folder: str) -> None:
         started, spent = time.perf_counter(), time.process_time()
         loss = step()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(json.dumps([time.perf_counter() - started, time.process_time() - spent, loss, peak]), flush=True)
+        print(
+            json.dumps([time.perf_counter() - started, time.process_time() - spent, loss, peak]), flush=True
+        )
 
 
 def main() -> None:

@@ -110,38 +110,50 @@ def outcomes(pages: Path) -> Counter[tuple[str, str]]:
     return Counter((row["url"], row["outcome"]) for row in rows)
 
 
-def kill_often(code: str, arguments: list[object], n_kills: int, span: tuple[float, float]) -> int:
-    """Start a stage and kill it at a random moment, again and again, then let it end; how many kills met it alive."""
+def kill_often(code: str, arguments: list[object], n_kills: int, most_bytes: int) -> int:
+    """Start a stage and kill it when it has written up to `most_bytes`, then let it end; how many kills met it."""
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     command = [sys.executable, "-c", code, *map(str, arguments)]
+    folder = Path(str(arguments[1]))
+
+    def written() -> int:
+        try:
+            return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        except FileNotFoundError:  # renamed meanwhile
+            return -1
+
     met = 0
     for number in range(n_kills):
+        before = written()
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        try:
-            process.wait(random.Random(number).uniform(*span))
-        except subprocess.TimeoutExpired:
+        enough = before + random.Random(number).randrange(1, most_bytes)
+        while process.poll() is None and written() < enough:
+            time.sleep(0.002)
+        if process.poll() is None:
             process.kill()
-            process.wait()
             met += 1
+        process.wait()
+        if (folder / "manifest.json").exists():
+            break
     subprocess.run(command, env=environment, check=True, capture_output=True)
     return met
 
 
-def killed(folder: Path, n_kills: int, port: int) -> list[str]:
+def killed(folder: Path, n_kills: int, port: int) -> list[list[str]]:
     """Kill `links` and `crawl` and compare with runs that were left alone."""
     notes = []
     dump = folder / "dump"
     dump.mkdir()
-    for i in range(8):
+    for i in range(60):
         rows = (
             {"url": f"http://s{j % 997}.com/{i * j}", "score": 5, "created_utc": 1400000000}
             for j in range(30_000)
         )
         (dump / f"RS_{i}").write_bytes(b"\n".join(map(orjson.dumps, rows)))
     run(LINKS + "; print('[0]')", dump, folder / "whole")
-    met = kill_often(LINKS, [dump, folder / "killed"], n_kills, (0.3, 2.5))
+    met = kill_often(LINKS, [dump, folder / "killed"], n_kills, 1 << 19)
     whole, again = (
         json.loads((folder / name / "manifest.json").read_bytes()) for name in ("whole", "killed")
     )
@@ -151,7 +163,7 @@ def killed(folder: Path, n_kills: int, port: int) -> list[str]:
         f"`links` killed {met} times: {'the same bytes and counts' if same and clean else 'DIFFERENT'}."
     )
 
-    urls = [f"http://kill{h}.example/{p}" for h in range(60) for p in range(60)]
+    urls = [f"http://kill{h}.example/{p}" for h in range(60) for p in range(150)]
     urls += [f"http://kill{h}.example/private/{p}" for h in range(60) for p in range(3)]
     (folder / "urls.txt").write_text("\n".join(urls))
     run(LINKS + "; print('[0]')", folder / "urls.txt", folder / "kill-links")
@@ -159,7 +171,7 @@ def killed(folder: Path, n_kills: int, port: int) -> list[str]:
     run(CRAWL, *arguments)
     before = counts(port)
     arguments[1] = folder / "crawled-killed"
-    met = kill_often(CRAWL, arguments, n_kills, (0.6, 2.5))
+    met = kill_often(CRAWL, arguments, n_kills, 1 << 20)
     same = outcomes(folder / "crawled-whole") == outcomes(folder / "crawled-killed")
     whole, again = (
         json.loads((folder / name / "manifest.json").read_bytes())
@@ -170,10 +182,8 @@ def killed(folder: Path, n_kills: int, port: int) -> list[str]:
     n_again = sum(
         after[key] - before[key] - 1 for key in after if key.startswith("kill") and "robots" not in key
     )
-    notes.append(
-        f"`crawl` killed {met} times: {'the same set and counts' if same else 'DIFFERENT'}; "
-        f"{n_again} of {len(urls):,} pages were asked for once more (those under way when a kill came)."
-    )
+    told = f"{'the same set and counts' if same else 'DIFFERENT'}; {n_again} of {len(urls):,} pages asked for once more"
+    notes.append([f"`crawl`, killed {met} times", f"{told} (those under way when a kill came)"])
     return notes
 
 
@@ -200,6 +210,15 @@ def main() -> None:
         assert server.stdout is not None
         port = int(server.stdout.readline())
         (folder / "hosts").write_text(f"* 127.0.0.1:{port}\n")
+        if options.kills:
+            kills = Path(__file__).with_name("webtext_crawl_kills.py")
+            write_table(
+                str(kills),
+                "SIGKILL at random moments",
+                ["stage", "outcome"],
+                killed(folder, options.kills, port),
+            )
+            return
         urls = [
             f"http://site{i % options.hosts}.example/{i // options.hosts}/page" for i in range(options.pages)
         ]
@@ -235,12 +254,8 @@ def main() -> None:
                 )
             except (RuntimeError, subprocess.TimeoutExpired) as error:
                 rows.append(["Scrapy", "2.19.0", f"failed: {str(error)[-80:]}", "", ""])
-        started = time.monotonic()
         aiohttp = importlib.metadata.version("aiohttp")
         notes = [f"{options.pages:,} pages of 5 to 50 KB on {options.hosts} hosts; aiohttp {aiohttp}."]
-        if options.kills:
-            notes += ["", *(f"- {note}" for note in killed(folder, options.kills, port))]
-            print(f"kills took {time.monotonic() - started:.0f} s", file=sys.stderr)
         head = ["crawler", "version", "fetches a CPU second", "fetches/s by the clock", "memory"]
         write_table(__file__, "The crawl against a local server", head, rows, notes)
     finally:

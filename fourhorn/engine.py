@@ -42,6 +42,8 @@ Reply = tuple[
 ENGINES = ("local", "ray")
 TASKS_PER_WORKER = 100  # then it is replaced, so that memory a C library loses cannot add up
 POLL_SECONDS = 0.5
+START_SECONDS = 120.0  # for a new process to start; a task's own time runs from then on
+_STARTED = b"started"
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -210,13 +212,24 @@ class Worker:
         self.connection = Connection(ours.detach())
         self.number: int | None = None
         self.deadline = float("inf")
+        self.limit: float | None = None
         self.n_tasks = 0
+        self.started = False
 
     def give(self, number: int, function: ShardFunction, kwargs: dict[str, Any], limit: float | None) -> None:
         self.number, self.n_tasks = number, self.n_tasks + 1
-        self.deadline = time.monotonic() + limit if limit else float("inf")
+        self.limit = limit
+        self._set_deadline(0.0 if self.started else START_SECONDS)
         with contextlib.suppress(OSError):  # it died while idle: the closed socket tells the next wait
             self.connection.send_bytes(pickle.dumps((function, kwargs)))
+
+    def note_start(self) -> None:
+        """The process is up: its task's time begins."""
+        self.started = True
+        self._set_deadline(0.0)
+
+    def _set_deadline(self, extra: float) -> None:
+        self.deadline = time.monotonic() + self.limit + extra if self.limit else float("inf")
 
     def stop(self) -> int:
         """Kill and reap the process; its exit code."""
@@ -246,16 +259,22 @@ class LocalPool:
             number, late = worker.number, time.monotonic() >= worker.deadline
             if number is None or not (worker.connection in ready or late):
                 continue
-            self.busy.remove(worker)
-            replies.append((number, self._reply(worker, worker.connection in ready)))
+            reply = self._reply(worker, worker.connection in ready)
+            if reply is not None:
+                self.busy.remove(worker)
+                replies.append((number, reply))
         return replies
 
-    def _reply(self, worker: Worker, answered: bool) -> Reply:
+    def _reply(self, worker: Worker, answered: bool) -> Reply | None:
         if not answered:
             worker.stop()
             return "died", f"over its time limit of {self.limits.time_seconds:g} s"
         try:
-            reply: Reply = pickle.loads(worker.connection.recv_bytes())
+            message = worker.connection.recv_bytes()
+            if message == _STARTED:
+                worker.note_start()
+                return None
+            reply: Reply = pickle.loads(message)
         except (EOFError, OSError):
             return "died", f"worker died ({_cause(worker.stop())})"
         worker.number = None
@@ -282,6 +301,7 @@ def serve(handle: int, driver: int, memory_limit_bytes: int) -> None:
     if memory_limit_bytes:
         limit_memory(memory_limit_bytes)
     with Connection(handle) as connection:
+        connection.send_bytes(_STARTED)
         while True:
             try:
                 message = connection.recv_bytes()

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from test_engine import die_at_three, hang_in_c, raise_user_error, tasks
+from tests.test_engine import die_at_three, hang_in_c, raise_user_error, tasks
 
 from fourhorn.engine import map_shards
 from fourhorn.errors import UserError

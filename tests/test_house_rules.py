@@ -111,13 +111,17 @@ def test_module_is_short_and_says_its_idea(path: Path) -> None:
     assert len(text.splitlines()) <= MAX_FILE_LINES
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
-            assert node.end_lineno - node.lineno + 1 <= MAX_FUNCTION_LINES, node.name
+            help_text = ast.get_docstring(node, clean=False) or ""  # a command's options are documented there
+            n_lines = node.end_lineno - node.lineno + 1 - len(help_text.splitlines())
+            assert n_lines <= MAX_FUNCTION_LINES, node.name
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_public_functions_and_classes_are_documented(path: Path) -> None:
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            if any("overload" in ast.unparse(decorator) for decorator in node.decorator_list):
+                continue
             assert ast.get_docstring(node), f"{node.name} has no docstring"
 
 

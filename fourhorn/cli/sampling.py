@@ -61,12 +61,36 @@ def sample(
         max_sequences: Sequences that decode together.
         device: cpu, cuda or mps.
     """
+    run(**locals())
+
+
+def run(
+    model: str,
+    destination: Path | None,
+    *,
+    prompt: str,
+    prompts: Path | None,
+    interactive: bool,
+    preset: str | None,
+    n_samples: int,
+    seed: int,
+    stop: tuple[str, ...],
+    overflow: str,
+    best_of: int | None,
+    logprobs: bool,
+    context_tokens: int,
+    row_format: str,
+    precision: str,
+    max_sequences: int,
+    device: str,
+    **given: Any,
+) -> None:
+    """What `sample` was asked for; `given` are the settings that a preset also has."""
     from fourhorn.checkpoints.load import load
     from fourhorn.sampling.settings import preset as named
 
     if prompts is not None and destination is None:
         raise UserError("--prompts needs a folder to write to: fourhorn sample MODEL FOLDER --prompts FILE")
-    given = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     options: dict[str, Any] = named(preset) if preset else {}
     options |= {name: value for name, value in given.items() if value is not None}
     options |= {"seed": seed, "stop": stop}

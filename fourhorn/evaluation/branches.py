@@ -1,8 +1,8 @@
 """Several continuations of one context in a single pass, none seeing another.
 
 A cache that holds contexts is read as a tree: the tokens of all continuations of a row are laid side by side behind its
-context, each at the position it would have alone, each seeing the context and its own branch only. Nothing is copied and
-nothing is padded from branch to branch, so ten candidates cost little more than their own tokens.
+context, each at the position it would have alone, each seeing the context and its own branch only. Nothing is copied,
+and no branch is padded to the length of another, so ten candidates cost little more than their own tokens.
 
 Shapes: B rows, T laid-out tokens per row (right-padded), S slots of the cache. Slots are not positions: branches share
 positions but never slots. What is written lies behind each row's length and counts as never read.
@@ -51,7 +51,8 @@ def layout(pending: Sequence[Sequence[int]], sizes: Sequence[int], room: int) ->
     """For each row of a cache as many of its pending branches as fit into `room` slots; at least one of each."""
     chosen = []
     for row in pending:
-        taken, total = [], 0
+        taken: list[int] = []
+        total = 0
         for branch in row:
             if taken and total + sizes[branch] > room:
                 break

@@ -59,9 +59,15 @@ class Completion:
 
 
 @overload
-def generate(model: GPT2, tokenizer: Any, prompt: str = "", **options: Any) -> str: ...
+def generate(model: GPT2, tokenizer: Any, prompt: str = "", **options: Any) -> str:
+    """One completion."""
+
+
 @overload
-def generate(model: GPT2, tokenizer: Any, prompt: list[str], **options: Any) -> list[str]: ...
+def generate(model: GPT2, tokenizer: Any, prompt: list[str], **options: Any) -> list[str]:
+    """One for each prompt."""
+
+
 def generate(model: GPT2, tokenizer: Any, prompt: str | list[str] = "", **options: Any) -> str | list[str]:
     """Complete one prompt or many; an empty prompt gives an unconditional sample.
 

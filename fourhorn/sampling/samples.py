@@ -84,6 +84,20 @@ def samples(
         "row_format": row_format,
         "precision": precision,
     }
+    return run(model, tokenizer, destination, prompts, settings, options, max_sequences)
+
+
+def run(
+    model: GPT2,
+    tokenizer: Any,
+    destination: Path,
+    prompts: str | Path | None,
+    settings: SamplingParams,
+    options: dict[str, Any],
+    max_sequences: int,
+) -> Manifest:
+    """The stage, with its options resolved."""
+    seed, n_per_prompt, max_new_tokens = settings.seed, options["n_per_prompt"], options["max_new_tokens"]
     inputs = {"model": model_digest(model)}
     if prompts is not None:
         inputs |= {shard.name: sha256_file(shard) for shard in list_shards(prompts)}
@@ -92,7 +106,9 @@ def samples(
         return done
     begin(destination, options, inputs)
     started = time.monotonic()
-    work, drops = read_prompts(tokenizer, prompts, context_tokens, n_prompts, seed, n_ctx)
+    work, drops = read_prompts(
+        tokenizer, prompts, options["context_tokens"], options["n_prompts"], seed, model.config.n_ctx
+    )
     jobs = [
         (
             prompt,
@@ -103,8 +119,8 @@ def samples(
     ]
     with evaluating(model):
         n_sequences = min(max_sequences, max(1, len(jobs)))
-        engine = BatchEngine(model, tokenizer, max_sequences=n_sequences, precision=precision)
-        n_tokens = write_shards(engine, jobs, destination, row_format)
+        engine = BatchEngine(model, tokenizer, max_sequences=n_sequences, precision=options["precision"])
+        n_tokens = write_shards(engine, jobs, destination, options["row_format"])
     outputs = {
         path.name: {"sha256": sha256_file(path), "n_bytes": path.stat().st_size, "n_items": count_lines(path)}
         for path in sorted(destination.glob("part-*.jsonl"))

@@ -87,6 +87,7 @@ def _spread(builder: Any, scalar: Any, type_: Any) -> Any:
 
 
 def at(builder: Any, address: Any, type_: Any) -> Any:
+    """An address as a pointer to `type_`."""
     return builder.inttoptr(address, type_.as_pointer())
 
 

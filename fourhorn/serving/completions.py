@@ -22,6 +22,7 @@ from fourhorn.serving.engine import Served, Stream
 from fourhorn.serving.protocol import ApiError, CompletionRequest, Sampling
 
 DEFAULT_MAX_TOKENS = 16
+MIN_TEMPERATURE = 1e-4  # below this a draw is greedy, and dividing by it would overflow
 MIN_TOP_P = 1e-9  # OpenAI allows 0, which means the likeliest token alone
 Alternatives = list[tuple[int, float]]
 
@@ -57,10 +58,11 @@ def settings_of(
     body: Sampling, max_new_tokens: int, n_logprobs: int | None, prompt_logprobs: bool
 ) -> SamplingParams:
     """Our settings for a request; with log-probabilities the separator is shown, see above."""
+    temperature = 1.0 if body.temperature is None else body.temperature
     try:
         return SamplingParams(
             max_new_tokens=max_new_tokens,
-            temperature=1.0 if body.temperature is None else body.temperature,
+            temperature=temperature if temperature >= MIN_TEMPERATURE else 0.0,
             top_k=body.top_k or 0,
             top_p=1.0 if body.top_p is None else max(body.top_p, MIN_TOP_P),
             seed=secrets.randbits(63) if body.seed is None else body.seed,

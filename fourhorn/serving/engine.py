@@ -27,6 +27,19 @@ RETRY_SECONDS = 2
 LONG_TEXT = 20_000  # characters; encoding longer ones would hold up the event loop
 
 
+def warm(engine: BatchEngine) -> None:
+    """Run every path once, so that what is compiled on first use does not keep the first client waiting."""
+    sampled = SamplingParams(max_new_tokens=2, top_k=5, top_p=0.9, n_logprobs=1, prompt_logprobs=True, seed=1)
+    for params in (sampled, sampled.but(top_k=0, top_p=1.0), sampled.but(temperature=0.0)):
+        for request in [engine.submit("", params) for _ in range(2)]:
+            request.wait()
+    while engine.n_running:
+        time.sleep(0.001)
+    engine.n_prompt_tokens = engine.n_reused_tokens = engine.n_new_tokens = engine.n_steps = (
+        engine.n_finished
+    ) = 0
+
+
 class Stream:
     """One sequence and its events; leaving the `async with` cancels what is still running."""
 

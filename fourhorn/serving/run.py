@@ -15,6 +15,7 @@ from fourhorn.checkpoints.load import load
 from fourhorn.errors import UserError
 from fourhorn.sampling.batching import BatchEngine
 from fourhorn.serving.app import guarded, make_app
+from fourhorn.serving.engine import warm
 from fourhorn.serving.limits import LOOPBACK, MAX_HEADER_BYTES, Limits, TimedProtocol
 
 SHUTDOWN_SECONDS = 5
@@ -53,6 +54,7 @@ def serve(
         model, words = load(source, device=device, tokenizer=tokenizer)
         engine = BatchEngine(model, words, max_sequences=max_sequences, precision=precision)
         engines[name_of(source, engines)] = engine.start(), words
+        warm(engine)
     limits = Limits(api_key=api_key, max_waiting=max_waiting, hosts=LOOPBACK if host in LOOPBACK else ())
     config = uvicorn.Config(
         guarded(make_app(engines, limits)),

@@ -7,6 +7,7 @@ other, in files `part-00000.bin` of little-endian uint16 (uint32 beyond 65,536 i
 """
 
 import hashlib
+import itertools
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -129,7 +130,11 @@ class ShardWriter:
                 f"{self.folder} holds an unfinished result of other options or input. "
                 "Choose another folder, or delete this one."
             )
-        return [shard for shard in state["shards"] if (self.folder / shard["name"]).exists()]
+        for leftover in self.folder.glob(".part-*.tmp"):  # of a process that was killed
+            leftover.unlink()
+        return list(
+            itertools.takewhile(lambda shard: (self.folder / shard["name"]).exists(), state["shards"])
+        )
 
     def total(self, what: str) -> int:
         """`n_tokens`, `n_documents` or `n_bytes_text` of all shards so far."""
@@ -138,20 +143,20 @@ class ShardWriter:
     def write(self, batch: Batch, ids: Tokens, starts: NDArray[np.int64]) -> None:
         """Append the ids of a batch, beginning new shards where documents begin."""
         sizes = np.concatenate([[0], np.cumsum([len(part) for part in batch.parts])])
-        first = int(batch.continues)
-        here = 0  # the part up to which the batch is written
-        while here < len(batch.parts):
-            if not self._file and (here or not batch.continues):
+        first = int(batch.continues)  # the first part at which a document, and so a shard, can begin
+        here, n_parts = 0, len(batch.parts)
+        while here < n_parts:
+            if self._file is None:
                 self._open()
-            room = int(starts[here]) + self.manifest.options["tokens_per_shard"] - self._count["n_tokens"]
-            # The next shard begins with the first document that begins at or after `room`.
-            begin = max(here + 1, first) if self._count["n_tokens"] == 0 else max(here, first)
-            end = min(max(begin, int(np.searchsorted(starts, room))), len(batch.parts))
+            # The shard ends with the first document that begins when it is full; it holds one document at least.
+            full = int(starts[here]) + self.manifest.options["tokens_per_shard"] - self._count["n_tokens"]
+            earliest = max(here + (self._count["n_tokens"] == 0), first)
+            end = min(max(earliest, int(np.searchsorted(starts, full))), n_parts)
             self._append(
                 ids[starts[here] : starts[end]], end - max(here, first), int(sizes[end] - sizes[here])
             )
             here = end
-            if here < len(batch.parts):
+            if here < n_parts:
                 self._close()
 
     def _append(self, ids: Tokens, n_documents: int, n_bytes_text: int) -> None:

@@ -14,6 +14,7 @@ from fourhorn.training.config import TrainConfig
 from fourhorn.training.memory import peak_flops
 
 USUAL_MFU = 0.4
+INSIDE_NODE_GB = 300.0  # per second between cards of one machine
 
 
 def traffic_bytes(shape: GPT2Config, world_size: int, *, sharded: bool, grad_accum_steps: int = 1) -> float:
@@ -58,7 +59,8 @@ def plan(
     accumulate = max(share // micro, 1)
     sent = traffic_bytes(shape, world, sharded=sharded, grad_accum_steps=accumulate) if world > 1 else 0.0
     compute = flops_per_token(shape) * config.tokens_per_step / (speed * world)
-    moving = sent / (link_gb_per_second * 1e9)
+    link = link_gb_per_second if n_nodes > 1 else INSIDE_NODE_GB
+    moving = sent / (link * 1e9)
     total = (compute + moving) * config.max_steps
     fit = (
         "fits"
@@ -79,7 +81,7 @@ def plan(
         ("operations per token", f"{flops_per_token(shape):,}"),
         ("speed assumed", f"{speed / 1e12:.1f} TFLOP/s a device"),
         ("compute per step", duration(compute)),
-        ("sent per step", f"{sent / 1e9:.2f} GB a device, {duration(moving)} at {link_gb_per_second:g} GB/s"),
+        ("sent per step", f"{sent / 1e9:.2f} GB a device, {duration(moving)} at {link:g} GB/s"),
         ("whole run", f"{config.max_steps:,} steps, {n_tokens:,} tokens, {duration(total)}"),
     ]  # fmt: skip
     return "\n".join(

@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -264,8 +263,10 @@ def _finish(
 
 def _allow_many_files() -> None:
     """Raise the soft limit of open files, for every connection is one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(ImportError, OSError, ValueError):  # Windows has no such limit
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard if soft < hard else soft, hard))
 
 

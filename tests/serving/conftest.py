@@ -13,6 +13,7 @@ from fourhorn.model.config import GPT2Config
 from fourhorn.model.transformer import GPT2
 from fourhorn.sampling.batching import BatchEngine
 from fourhorn.serving.app import guarded, make_app
+from fourhorn.serving.engine import warm
 from fourhorn.serving.limits import LOOPBACK, Limits, TimedProtocol
 from fourhorn.tokenizer.bytes import BYTE_OF_TOKEN
 from fourhorn.tokenizer.tokenizer import Tokenizer
@@ -102,6 +103,8 @@ def running(names=("tiny",), limits: Limits | None = None, max_sequences=8, head
     for seed, name in enumerate(names):
         model = make_model(tokenizer, seed, **sizes)
         models[name] = (BatchEngine(model, tokenizer, max_sequences=max_sequences).start(), tokenizer, model)
+    for engine, _, _ in models.values():
+        warm(engine)
     with Running(models, limits or Limits(hosts=LOOPBACK), header_seconds=header_seconds) as server:
         yield server
 

@@ -239,6 +239,12 @@ def test_models_are_named_and_an_unknown_one_is_refused(server, client):
     assert caught.value.code == "model_not_found"
 
 
+@pytest.mark.parametrize("temperature", [1e-65, 5e-324, 1e-5])
+def test_a_temperature_next_to_nothing_is_greedy(server, client, temperature):
+    answer = client.completions.create(model="tiny", prompt="the", max_tokens=6, temperature=temperature)
+    assert answer.choices[0].text == greedy(server, "the", 6)
+
+
 def test_log_probabilities_of_a_completion_sum_to_its_score(server, client):
     answer = client.completions.create(model="tiny", prompt="the", max_tokens=6, seed=9, logprobs=3)
     found = answer.choices[0].logprobs

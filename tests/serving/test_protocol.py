@@ -37,6 +37,8 @@ def test_no_call_that_fits_or_breaks_the_description_is_answered_5xx(start):
                 def call(case):
                     response = case.call(timeout=60)
                     counts[response.status_code] += 1
+                    if sum(counts.values()) % 500 == 0:
+                        print(f"{sum(counts.values())} calls, {dict(sorted(counts.items()))}", flush=True)
                     assert response.status_code < 500, (case.body, response.text)
                     # the description cannot say that best_of must be n or more, or what the context holds
                     case.validate_response(response, excluded_checks=SEMANTIC)

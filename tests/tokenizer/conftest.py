@@ -43,7 +43,13 @@ def small_plain(small: Tokenizer) -> Tokenizer:
 def oracle(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
     """tiktoken with the same vocabulary, made from its bytes without any download."""
     tiktoken = pytest.importorskip("tiktoken")
-    ranks = {d: i for i, d in tokenizer.vocabulary.bytes_of_id.items() if i not in tokenizer.special_tokens.values()}
-    encoding = tiktoken.Encoding("t", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens=tokenizer.special_tokens)
+    ranks = {
+        d: i
+        for i, d in tokenizer.vocabulary.bytes_of_id.items()
+        if i not in tokenizer.special_tokens.values()
+    }
+    encoding = tiktoken.Encoding(
+        "t", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens=tokenizer.special_tokens
+    )
     encode: Callable[[str], list[int]] = encoding.encode_ordinary
     return encode

@@ -2,7 +2,7 @@ from fourhorn.tokenizer.bytes import BYTE_OF_TOKEN, TOKEN_OF_BYTE, hidden, visib
 
 
 def test_the_first_tokens_are_the_visible_bytes_in_order() -> None:
-    assert bytes(BYTE_OF_TOKEN[:5]) == b"!\"#$%"
+    assert bytes(BYTE_OF_TOKEN[:5]) == b'!"#$%'
     assert BYTE_OF_TOKEN[187:190] == (255, 0, 1)
     assert TOKEN_OF_BYTE[ord("a")] == 64
     assert TOKEN_OF_BYTE[ord(" ")] == 220

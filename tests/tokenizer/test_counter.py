@@ -8,7 +8,9 @@ from fourhorn.tokenizer.source import batches
 from tests.tokenizer.test_fast import adversarial
 
 
-def learn(documents: list[bytes], n_merges: int, min_frequency: int = 1, n_threads: int = 1) -> tuple[list, int]:
+def learn(
+    documents: list[bytes], n_merges: int, min_frequency: int = 1, n_threads: int = 1
+) -> tuple[list, int]:
     fast = FastCounter(n_threads)
     fast.count(batches(documents, 1000))
     return fast.merge(n_merges, min_frequency, lambda n: None), fast.n_pieces
@@ -19,11 +21,15 @@ def test_merges_and_pieces_are_those_of_the_reference(alphabet: str) -> None:
     rng = random.Random(alphabet)
     for _ in range(40):
         n = rng.randrange(1, 6)
-        documents = ["".join(rng.choice(alphabet) for _ in range(rng.randrange(1, 400))).encode() for _ in range(n)]
+        documents = [
+            "".join(rng.choice(alphabet) for _ in range(rng.randrange(1, 400))).encode() for _ in range(n)
+        ]
         n_merges, min_frequency = rng.randrange(1, 80), rng.choice([1, 2, 3])
         counts = bpe.count_pieces(documents)
         expected = bpe.train(counts, n_merges, min_frequency)
-        assert learn(documents, n_merges, min_frequency, rng.choice([1, 2])) == (expected, len(counts)), documents
+        assert learn(documents, n_merges, min_frequency, rng.choice([1, 2])) == (expected, len(counts)), (
+            documents
+        )
 
 
 def test_arrays_that_are_too_short_grow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,9 @@ def test_tables_grow_and_forget_without_changing_an_id(
     small: Tokenizer, small_plain: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = random.Random(4)
-    words = ["".join(rng.choice("abcdefg é") for _ in range(rng.choice([5, 12, 30, 60]))) for _ in range(12_000)]
+    words = [
+        "".join(rng.choice("abcdefg é") for _ in range(rng.choice([5, 12, 30, 60]))) for _ in range(12_000)
+    ]
     text = " ".join(words * 2)
     monkeypatch.setattr(fast, "MIN_SHORT_SLOTS", 1 << 11)
     monkeypatch.setattr(fast, "MAX_SHORT_SLOTS", 1 << 13)
@@ -104,7 +106,12 @@ def test_real_text_is_encoded_as_by_the_oracle(gpt2: Tokenizer) -> None:
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -116,7 +123,9 @@ def test_without_numba_the_plain_engine_works_and_says_so() -> None:
         "print(t.engine, t.encode_ordinary('hello'), t.decode([71, 68]))"
     )
     result = run(code)
-    assert result.stdout == "plain Python [71, 256, 75, 78] he\n" or "plain Python" in result.stdout, result.stderr
+    assert result.stdout == "plain Python [71, 256, 75, 78] he\n" or "plain Python" in result.stdout, (
+        result.stderr
+    )
     assert result.stderr.count("runs without Numba") == 1
 
 
@@ -137,3 +146,19 @@ def test_threads_share_a_tokenizer(small: Tokenizer) -> None:
 def test_an_output_without_room_is_refused(small: Tokenizer) -> None:
     with pytest.raises(ValueError, match="out has"):
         small._engine.encode_documents([b"hello"], out=np.empty(5, np.uint16))
+
+
+def test_without_a_place_for_compiled_code_the_fast_engine_still_works_and_says_so() -> None:
+    code = (
+        "import numba\n"
+        "real = numba.njit\n"
+        "def njit(**options):\n"
+        "    if options.pop('cache', False): raise RuntimeError('no locator available')\n"
+        "    return real(**options)\n"
+        "numba.njit = njit\n"
+        "from fourhorn.tokenizer.fast import numba_kernels\n"
+        "print(numba_kernels().intrinsics.cached, numba_kernels().encode.encode_parts.py_func.__name__)\n"
+    )
+    result = run(code)
+    assert result.stdout == "False encode_parts\n", result.stderr
+    assert result.stderr.count("Set NUMBA_CACHE_DIR to a writable folder") == 1

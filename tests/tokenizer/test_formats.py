@@ -31,7 +31,11 @@ def test_the_released_vocabulary_survives_tiktoken_ranks(gpt2: Tokenizer, tmp_pa
     gpt2.save(tmp_path, format="tiktoken")
     path = tmp_path / "vocabulary.tiktoken"
     # the digest that tiktoken itself pins for this file
-    assert hashlib.sha256(path.read_bytes()).hexdigest().startswith("306cd27f03c1a714eca7108e03d66b7dc042abe8c258b4")
+    assert (
+        hashlib.sha256(path.read_bytes())
+        .hexdigest()
+        .startswith("306cd27f03c1a714eca7108e03d66b7dc042abe8c258b4")
+    )
     assert Tokenizer.load(path) == gpt2
 
 
@@ -47,7 +51,9 @@ def test_huggingface_reads_what_is_written_and_encodes_the_same(small: Tokenizer
 def test_special_tokens_in_front_as_huggingface_trains_them_are_read(tmp_path: Path) -> None:
     tokenizers = pytest.importorskip("tokenizers")
     theirs = tokenizers.ByteLevelBPETokenizer()
-    theirs.train_from_iterator([TEXT] * 9, vocab_size=300, min_frequency=2, special_tokens=["<|endoftext|>", "<pad>"])
+    theirs.train_from_iterator(
+        [TEXT] * 9, vocab_size=300, min_frequency=2, special_tokens=["<|endoftext|>", "<pad>"]
+    )
     theirs.save(str(tmp_path / "tokenizer.json"))
     ours = Tokenizer.load(tmp_path / "tokenizer.json")
     assert ours.special_tokens == {"<|endoftext|>": 0, "<pad>": 1}
@@ -77,7 +83,9 @@ def damaged(folder: Path, small: Tokenizer, name: str, old: str, new: str) -> No
         ("vocab.bpe", "\n", "\nQ Z\n", "line 2 makes 'QZ', which has no id"),
     ],
 )
-def test_damage_is_named(small: Tokenizer, tmp_path: Path, name: str, old: str, new: str, message: str) -> None:
+def test_damage_is_named(
+    small: Tokenizer, tmp_path: Path, name: str, old: str, new: str, message: str
+) -> None:
     damaged(tmp_path, small, name, old, new)
     with pytest.raises(UserError, match=message):
         load(tmp_path)

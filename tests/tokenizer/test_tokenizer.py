@@ -10,7 +10,17 @@ from fourhorn.tokenizer import Tokenizer
 from fourhorn.tokenizer.vocabulary import Vocabulary
 from tests.tokenizer.conftest import PATTERN, oracle
 
-TEXTS = ["", " ", "Hello world", "it's we'll", "naïve 渡轮", "a  b\n\n c", "👩‍🚀🚀", "<|endoftext|>", "\u0301é  \u3000x"]
+TEXTS = [
+    "",
+    " ",
+    "Hello world",
+    "it's we'll",
+    "naïve 渡轮",
+    "a  b\n\n c",
+    "👩‍🚀🚀",
+    "<|endoftext|>",
+    "\u0301é  \u3000x",
+]
 
 
 def test_known_ids_of_the_release(gpt2: Tokenizer) -> None:

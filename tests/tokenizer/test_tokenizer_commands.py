@@ -24,7 +24,10 @@ def test_encode_prints_ids(small: Tokenizer, vocabulary: str, capsys: pytest.Cap
 
 
 def test_decode_prints_text(
-    small: Tokenizer, vocabulary: str, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+    small: Tokenizer,
+    vocabulary: str,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ids = [str(i) for i in small.encode_ordinary("naïve 渡轮")]
     assert run(["tokenizer", "decode", *ids, "--tokenizer", vocabulary]) == 0

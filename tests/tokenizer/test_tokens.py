@@ -16,7 +16,9 @@ TEXTS = [f"document {i}: " + "naïve words, 渡轮 " * (i % 7) for i in range(60
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     write_records(tmp_path / "texts" / "part-00000.jsonl.zst", [{"text": text} for text in TEXTS[:30]])
-    write_records(tmp_path / "texts" / "part-00001.jsonl", [{"text": text} for text in [*TEXTS[30:], "", " \n"]])
+    write_records(
+        tmp_path / "texts" / "part-00001.jsonl", [{"text": text} for text in [*TEXTS[30:], "", " \n"]]
+    )
     return tmp_path / "texts"
 
 
@@ -88,7 +90,9 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(
     again = tokens(source, tmp_path / "out", tokenizer=vocabulary, tokens_per_shard=300)
     assert again.outputs == whole.outputs
     assert (again.n_in, again.n_kept, again.drops) == (whole.n_in, whole.n_kept, whole.drops)
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(p.name for p in (tmp_path / "whole").iterdir())
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(
+        p.name for p in (tmp_path / "whole").iterdir()
+    )
 
 
 def test_a_document_longer_than_a_batch_stays_one_document(

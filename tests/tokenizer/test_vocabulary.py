@@ -17,7 +17,12 @@ def test_the_release_layout_is_bytes_merges_and_the_separator_last() -> None:
     [
         ([(64, 65), (64, 65)], {}, None, r"merge 2 \(a b\) repeats merge 1"),
         ([(64, 256)], {}, None, "merge 1 joins a token that no earlier merge makes"),
-        ([(64, 65), (65, 66), (256, 66), (64, 257)], {}, None, "merge 4 makes 'abc', which merge 3 makes already"),
+        (
+            [(64, 65), (65, 66), (256, 66), (64, 257)],
+            {},
+            None,
+            "merge 4 makes 'abc', which merge 3 makes already",
+        ),
         ([], {"<|endoftext|>": 7}, None, "special token .* has id 7, which another token has"),
         ([], {"": 256}, None, "a special token is empty"),
         ([], {}, [0] * 256, "two tokens share one id"),

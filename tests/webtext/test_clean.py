@@ -1,8 +1,8 @@
 """The cleaning stage: repaired, English, not blocked, prose; everything else counted by reason."""
 
 import pytest
-from test_language import SENTENCES
-from test_quality import PROSE
+from tests.webtext.test_language import SENTENCES
+from tests.webtext.test_quality import PROSE
 
 from fourhorn.errors import UserError
 from fourhorn.records import iter_records, write_records

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# §2.3: the paper's 124M model on tokenized WebText. Run it again to go on; set GPUS to the number of cards.
+set -euo pipefail
+tokens=${1:-tokens} run=${2:-runs/124M}
+fourhorn plan --size 124M --devices-per-node "${GPUS:-1}"
+torchrun --standalone --nproc-per-node "${GPUS:-1}" -m fourhorn.cli.app \
+    train "$tokens" "$run" --size 124M --dropout 0
+fourhorn evaluate "$run" "results/124M"
