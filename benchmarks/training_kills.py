@@ -81,7 +81,7 @@ def main(n_kills: int) -> None:
             assert digests(run) == expected, run
     lines = [
         "# Killed and resumed", "", "| what | figure |", "| --- | --- |", f"| SIGKILLs | {killed} |",
-        f"| of them while saving | {while_saving} |", f"| runs, all ending bit-identical to the unbroken one | {runs} |",
+        f"| of them while saving | {while_saving} |", f"| runs, all ending bit-identical to the unbroken | {runs} |",
         f"| most steps lost (saving every 2) | {int(np.max(lost))} |", "",
     ]  # fmt: skip
     text = "\n".join(lines)

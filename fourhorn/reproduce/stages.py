@@ -4,12 +4,11 @@ A stage takes the workspace, works from the folders of earlier stages into its o
 what came out. It must be idempotent: a second call finds its work done, a call after a kill goes on.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fourhorn.files import Manifest, read_json, read_manifest, write_json
+from fourhorn.files import Manifest, read_json
 from fourhorn.reproduce.ladder import Rung, Scale
 
 
@@ -119,8 +118,10 @@ def make_unique(w: Workspace) -> str:
 def make_splits(w: Workspace) -> str:
     """Split into train, val and test by a stable hash."""
     from fourhorn.webtext.split import split
+    from fourhorn.webtext.stats import stats
 
     manifest = split(w / "unique", w / "webtext")
+    stats(w / "unique", w / "stats")
     return f"{manifest.n_kept:,} documents in train, val and test"
 
 
@@ -222,6 +223,7 @@ def make_results(w: Workspace) -> str:
 
 def make_overlap(w: Workspace) -> str:
     """8-gram overlap of every test set with the training text."""
+    from fourhorn.memorization.demonstrations import demonstrations
     from fourhorn.memorization.overlap import overlap
     from fourhorn.memorization.recitation import recitation
     from fourhorn.memorization.scores import scores
@@ -237,6 +239,7 @@ def make_overlap(w: Workspace) -> str:
     )
     scores(w / "results" / rung.name, w / "overlap")
     recitation(w / "samples" / rung.name, train, w / "overlap")
+    demonstrations(train, w / "overlap")
     return f"{len(results)} test sets against the training text"
 
 
@@ -248,14 +251,6 @@ def make_report(w: Workspace) -> str:
     return f"{w / 'report' / 'index.html'}"
 
 
-@contextlib.contextmanager
-def marked(folder: Path) -> Iterator[None]:
-    """Mark a stage without a manifest of its own as finished, so that `--from` knows."""
-    yield
-    if read_manifest(folder) is None:
-        write_json(folder / "finished.json", {})
-
-
 STAGES = (
     Stage("web", "", "a small real web on this machine", make_web, ("web",), 25),
     Stage("dump", "", "a Reddit dump that links to it", make_dump, ("dump",), 1),
@@ -264,7 +259,7 @@ STAGES = (
     Stage("extract", "§2.1", "text out of HTML", make_raw, ("raw",), 60),
     Stage("clean", "§2.1", "good English text", make_clean, ("clean",), 8),
     Stage("dedup", "§2.1", "exact and near duplicates out", make_unique, ("unique",), 6),
-    Stage("split", "§2.1", "train, val and test", make_splits, ("webtext",), 2),
+    Stage("split", "§2.1", "train, val and test", make_splits, ("webtext", "stats"), 3),
     Stage("tokenizer", "§2.2", "byte-level BPE", make_tokenizer, ("tokenizer",), 5),
     Stage("tokens", "§2.2", "documents to token shards", make_tokens, ("tokens",), 2),
     Stage("train", "§2.3", "four models, learning rates searched", make_models, ("runs",), 360),

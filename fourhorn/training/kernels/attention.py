@@ -164,11 +164,7 @@ def attention_backward(
                 address(d_out) + first * out_bytes + 2 * h * D,
             )
             to = address(d_qkv) + first * row_bytes + 2 * h * D
-            pack_head(q + 2 * C, row_bytes, n_blocks, width, True, keys)
-            pack_head(q + 4 * C, row_bytes, n_blocks, width, True, values)
-            pack_head(q + 2 * C, row_bytes, n_blocks, width, False, keys_over)
-            pack_head(q, row_bytes, n_blocks, width, False, queries_over)
-            pack_head(d, out_bytes, n_blocks, width, False, d_over)
+            pack_all(q, d, 2 * C, row_bytes, out_bytes, n_blocks, width, keys, size)
             for i in range(n_blocks):
                 here = i * BLOCK
                 strip(
@@ -186,17 +182,12 @@ def attention_backward(
                     address(zeros),
                 )
                 for r in range(BLOCK):
-                    row, n, whole = first + here + r, here + r + 1, here + BLOCK
-                    for beyond in range(n, whole):
-                        scores[r, beyond] = rows.LOWEST
-                    inner = rows.dot_low(
-                        address(out) + row * out.strides[0] + 2 * h * D, d + (here + r) * out_bytes, D
+                    row, end = first + here + r, here + BLOCK
+                    mine, its = address(out) + row * out.strides[0] + 2 * h * D, d + (here + r) * out_bytes
+                    inner = rows.dot_low(mine, its, D)
+                    slopes_row(
+                        scores, d_chances, low, d_low, r, here + r + 1, end, scale, log_sums[row, h], inner
                     )
-                    rows.slopes(
-                        address(scores) + r * scores.strides[0], address(d_chances) + r * d_chances.strides[0],
-                        address(low) + r * low.strides[0], address(d_low) + r * d_low.strides[0],
-                        whole, scale, log_sums[row, h], inner,
-                    )  # fmt: skip
                 for j in range(i + 1):
                     target = BLOCK_BYTES * (j * n_blocks + i)
                     left_block(address(d_low) + 64 * j, d_low.strides[0], left + BLOCK_BYTES * j)
@@ -205,12 +196,66 @@ def attention_backward(
                 for part in range(width):
                     add_block_product(tiles, 0, left, keys_over + BLOCK_BYTES * part * n_blocks, i + 1)
                     _finish_low(tiles, to + here * row_bytes + 64 * part, row_bytes, to, 0, address(zeros))
-            for j in range(n_blocks):
-                block, count = BLOCK_BYTES * (j * n_blocks + j), n_blocks - j
-                for part in range(width):
-                    over = BLOCK_BYTES * (part * n_blocks + j)
-                    place = to + j * BLOCK * row_bytes + 64 * part
-                    add_block_product(tiles, 0, d_turned + block, queries_over + over, count)
-                    _finish_low(tiles, place + 2 * C, row_bytes, to, 0, address(zeros))
-                    add_block_product(tiles, 0, turned + block, d_over + over, count)
-                    _finish_low(tiles, place + 4 * C, row_bytes, to, 0, address(zeros))
+            gather(
+                to, row_bytes, 2 * C, width, n_blocks, tiles, turned, d_turned, queries_over, d_over, address(zeros)
+            )  # fmt: skip
+
+
+@njit(**OPTIONS)
+def pack_all(
+    q: int,
+    d: int,
+    next_bytes: int,
+    row_bytes: int,
+    out_bytes: int,
+    n_blocks: int,
+    width: int,
+    to: int,
+    size: int,
+) -> None:
+    """A head's K and V as right operands over D, its K, Q and dO as ones over T, `size` bytes each from `to` on."""
+    pack_head(q + next_bytes, row_bytes, n_blocks, width, True, to)
+    pack_head(q + 2 * next_bytes, row_bytes, n_blocks, width, True, to + size)
+    pack_head(q + next_bytes, row_bytes, n_blocks, width, False, to + 2 * size)
+    pack_head(q, row_bytes, n_blocks, width, False, to + 3 * size)
+    pack_head(d, out_bytes, n_blocks, width, False, to + 4 * size)
+
+
+@njit(**OPTIONS)
+def slopes_row(
+    scores: Any,
+    d_chances: Any,
+    low: Any,
+    d_low: Any,
+    r: int,
+    n: int,
+    end: int,
+    scale: Any,
+    log_sum: Any,
+    inner: Any,
+) -> None:
+    """Chances of strip row `r` again and the gradient of its `n` scores, zero from there to `end`."""
+    for beyond in range(n, end):
+        scores[r, beyond] = rows.LOWEST
+    rows.slopes(
+        address(scores) + r * scores.strides[0], address(d_chances) + r * d_chances.strides[0],
+        address(low) + r * low.strides[0], address(d_low) + r * d_low.strides[0],
+        end, scale, log_sum, inner,
+    )  # fmt: skip
+
+
+@njit(**OPTIONS)
+def gather(
+    to: int, row_bytes: int, next_bytes: int, width: int, n_blocks: int, tiles: int, turned: int, d_turned: int,
+    queries_over: int, d_over: int, zeros: int,
+) -> None:  # fmt: skip
+    """A head's gradients by keys, `next_bytes` after its queries', and by values, from the transposed strips."""
+    for j in range(n_blocks):
+        block, count = BLOCK_BYTES * (j * n_blocks + j), n_blocks - j
+        for part in range(width):
+            over = BLOCK_BYTES * (part * n_blocks + j)
+            place = to + j * BLOCK * row_bytes + 64 * part
+            add_block_product(tiles, 0, d_turned + block, queries_over + over, count)
+            _finish_low(tiles, place + next_bytes, row_bytes, to, 0, zeros)
+            add_block_product(tiles, 0, turned + block, d_over + over, count)
+            _finish_low(tiles, place + 2 * next_bytes, row_bytes, to, 0, zeros)
