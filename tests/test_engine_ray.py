@@ -6,7 +6,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.test_engine import die_at_three, hang_in_c, raise_user_error, tasks
 
 from fourhorn.engine import map_shards
 from fourhorn.errors import UserError
@@ -14,6 +13,7 @@ from fourhorn.records import write_records
 from fourhorn.webtext.dedup import dedup
 from fourhorn.webtext.extract import extract, extract_shard
 from fourhorn.webtext.stage import Where, open_source, run_shards
+from tests.test_engine import die_at_three, hang_in_c, raise_user_error, tasks
 
 ray = pytest.importorskip("ray", reason="the ray engine needs the extra 'ray'")
 

@@ -166,6 +166,7 @@ def make_models(w: Workspace) -> str:
             batch_size=w.scale.batch_size,
             max_steps=steps,
             warmup_steps=max(steps // 20, 1),
+            beta2=0.95,  # the paper does not give it; runs of so few steps need a short memory
             sweep=w.scale.sweep,
             sweep_steps=w.scale.sweep_steps,
             eval_every=max(steps // 8, 1),

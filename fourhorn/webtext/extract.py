@@ -87,7 +87,9 @@ def extract(
     if results and all(result["n_kept"] == 0 and set(result["drops"]) == {"damaged"} for result in results):
         shutil.rmtree(destination)
         names = ", ".join(Path(shard).name for shard in pages.paths[:3])
-        raise UserError(f"No page can be read from {source}: {names} is damaged from its first record. Fetch it again.")
+        raise UserError(
+            f"No page can be read from {source}: {names} is damaged from its first record. Fetch it again."
+        )
     return finish(destination, "extract", options, pages.inputs, results, started, {"libraries": _versions()})
 
 

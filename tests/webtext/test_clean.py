@@ -1,12 +1,12 @@
 """The cleaning stage: repaired, English, not blocked, prose; everything else counted by reason."""
 
 import pytest
-from tests.webtext.test_language import SENTENCES
-from tests.webtext.test_quality import PROSE
 
 from fourhorn.errors import UserError
 from fourhorn.records import iter_records, write_records
 from fourhorn.webtext.clean import clean, repair
+from tests.webtext.test_language import SENTENCES
+from tests.webtext.test_quality import PROSE
 
 
 @pytest.mark.parametrize(
