@@ -195,7 +195,7 @@ def main() -> None:
     lsh = lsh_row(arguments.signatures)
     n_bytes = sum(map(len, texts))
     notes = [
-        f"{len(texts):,} documents, {n_bytes / 1e6:,.0f} MB, {N_HASHES} hashes, word 5-grams. In brackets: √(J(1−J)/k).",
+        f"{len(texts):,} documents, {n_bytes / 1e6:,.0f} MB, {N_HASHES} hashes, word 5-grams. In brackets √(J(1−J)/k).",
         "",
         "LSH, 14 bands of 8 rows, by sorting:",
         "",

@@ -1,4 +1,4 @@
-"""Continue a text with a trained model: python examples/01_generate.py reproduction/runs/pocket-1542M "The function"."""
+"""Continue a text with a model: python examples/01_generate.py reproduction/runs/pocket-1542M "The function"."""
 
 import sys
 

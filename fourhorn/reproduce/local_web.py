@@ -125,9 +125,8 @@ def foreign_pages() -> Iterator[Row]:
     """Pages that are not in English, each a different choice of paragraphs."""
     for language, paragraphs in FOREIGN.items():
         for number in range(20):
-            chosen = sorted(paragraphs, key=lambda text, number=number: draw("foreign", str(number), text))[
-                :5
-            ]
+            drawn = [(draw("foreign", str(number), text), text) for text in paragraphs]
+            chosen = [text for _, text in sorted(drawn)[:5]]
             yield {"host": f"{language}-blog.test", "path": f"/{number}.html", "kind": "foreign",
                    "title": f"{language} {number}", "blocks": [["p", text] for text in chosen],
                    "language": language, "charset": "utf-8", "theme": "plain"}  # fmt: skip

@@ -16,7 +16,9 @@ import sysconfig
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
+from typing import cast
 
 # The standard library, and packages that come with fourhorn itself: the same ones on every machine that runs it.
 PACKAGES = (
@@ -150,7 +152,8 @@ def _added_docstring(call: ast.Call) -> Iterator[tuple[str, str]]:
 
 def _readme(package: str) -> Iterator[Page]:
     try:
-        text = importlib.metadata.metadata(package).get_payload()
+        # The long description is the body of what is an e-mail message in all but the type's name.
+        text = cast(Message, importlib.metadata.metadata(package)).get_payload()
     except importlib.metadata.PackageNotFoundError:
         return
     if isinstance(text, str) and len(text) >= PAGE_CHARACTERS:
@@ -166,8 +169,10 @@ def _language_reference() -> Iterator[Page]:
         if isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values):
                 if isinstance(key, ast.Constant) and isinstance(value, ast.Constant):
-                    blocks = tuple(blocks_of(str(value.value)))
-                    yield Page("python", f"/reference/{key.value}.html", f"reference: {key.value}", blocks)
+                    topic, text = str(key.value), str(value.value)
+                    yield Page(
+                        "python", f"/reference/{topic}.html", f"reference: {topic}", tuple(blocks_of(text))
+                    )
 
 
 # -------------------------------------------------------------------------------------- blocks out of docstrings
