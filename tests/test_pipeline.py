@@ -8,7 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from fourhorn.files import read_json, read_manifest, sha256_file
+from fourhorn.report.page import report
 from fourhorn.reproduce.reproduce import reproduce
 
 FULL = bool(os.environ.get("FOURHORN_FULL"))
@@ -42,6 +45,16 @@ def test_the_report_stands_at_the_end(workspace: Path) -> None:
     ):
         assert part in page
     assert (workspace / "report" / "report.md").exists()
+
+
+def test_a_report_of_a_relative_folder_has_the_same_numbers(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace.parent)
+    report([Path(workspace.name)], tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "the run is not finished" not in text
+    assert "weights of the largest model" in text
 
 
 def test_the_funnel_adds_up_stage_by_stage(workspace: Path) -> None:

@@ -199,7 +199,7 @@ class _Reader:
 
     def json(self, path: Path | str, *, needed: str = "") -> dict[str, Any] | None:
         """A JSON object; None, and a gap unless it is merely absent and not needed, where there is none."""
-        path = self.work.root / path
+        path = Path(path) if Path(path).is_relative_to(self.work.root) else self.work.root / path
         try:
             if not path.is_file():
                 if needed:
