@@ -14,6 +14,7 @@ from fourhorn.cli.app import COMMANDS
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PREAMBLE = "from pathlib import Path; folder = Path('.')"  # what pages call the folder they work in
 NAMES = {name for rows in COMMANDS.values() for name, _, _ in rows}
 
 
@@ -48,14 +49,13 @@ def test_every_block_of_code_runs(page: Path, workspace: Path, tmp_path: Path) -
         if path.name not in {"web", ".lock"}:
             (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path)}
-    for language, text in BLOCK.findall(page.read_text()):
-        if language == "python":
-            command = [sys.executable, "-c", text]
-        elif language == "bash":
-            command = ["bash", "-euo", "pipefail", "-c", text]
-        else:
-            continue
-        result = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
-        )
-        assert result.returncode == 0, f"{text}\n{result.stdout}\n{result.stderr}"
+    python = "\n".join([PREAMBLE, *blocks(page, "python")])  # later blocks use what earlier ones made
+    for command in (["bash", "-euo", "pipefail", "-c", b] for b in blocks(page, "bash")):
+        run(command, tmp_path, environment)
+    run([sys.executable, "-c", python], tmp_path, environment)
+
+
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
+    """Run one block; its output is shown when it fails."""
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    assert result.returncode == 0, f"{command[-1]}\n{result.stdout}\n{result.stderr}"
