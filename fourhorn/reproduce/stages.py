@@ -174,6 +174,8 @@ def make_models(w: Workspace) -> str:
             keep=1,
         )
         summary = train(w / "tokens", w.run_folder(rung), config=config)
+        if summary["stopped"] == "asked":
+            raise KeyboardInterrupt  # SIGTERM: the state is saved, the next call goes on
         losses.append(f"{rung.paper} {summary['val_loss']:.3f}")
     return f"held-out loss (nats per token): {', '.join(losses)}"
 

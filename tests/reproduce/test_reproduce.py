@@ -8,7 +8,7 @@ import fourhorn.reproduce.reproduce as module
 from fourhorn.errors import UserError
 from fourhorn.reproduce.ladder import scale_named
 from fourhorn.reproduce.reproduce import discard, locked, reproduce
-from fourhorn.reproduce.stages import Stage, Workspace
+from fourhorn.reproduce.stages import Stage, Workspace, make_models
 
 
 def made(name: str, log: list[str]) -> Stage:
@@ -82,3 +82,13 @@ def test_discard_keeps_what_is_not_a_stages(tmp_path: Path, log: list[str]) -> N
     (tmp_path / "notes.txt").write_text("mine")
     discard(Workspace(tmp_path, scale_named("smoke"), None), 0)
     assert sorted(p.name for p in tmp_path.iterdir() if p.name != ".lock") == ["notes.txt", "reproduce.json"]
+
+
+def test_a_training_that_is_asked_to_stop_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "fourhorn.training.loop.train", lambda *a, **k: {"stopped": "asked", "val_loss": None}
+    )
+    with pytest.raises(KeyboardInterrupt):
+        make_models(Workspace(tmp_path, scale_named("smoke"), None))
