@@ -195,22 +195,25 @@ def load_tokenizer_json(path: Path) -> Vocabulary:
     try:
         model, split, special = value["model"], value["pre_tokenizer"], value.get("added_tokens", [])
         kind, encoder, merges = model["type"], dict(model["vocab"]), model["merges"]
+        names = [token["content"] for token in special]
+        encoder |= {token["content"]: token["id"] for token in special}
+        lines = [line if isinstance(line, str) else " ".join(line) for line in merges]
     except (KeyError, TypeError, ValueError):
         raise UserError(
             f"{path} is not a tokenizer.json: it has no BPE model with vocab and merges."
         ) from None
-    if kind != "BPE" or value.get("normalizer") or not _splits_as_gpt2(split):
+    named = all(isinstance(name, str) for name in names)
+    if kind != "BPE" or value.get("normalizer") or not named or not _splits_as_gpt2(split):
         raise UserError(
             f"{path} is not a tokenizer of GPT-2's kind: byte-level BPE with the split pattern of GPT-2."
         )
-    names = [token["content"] for token in special]
-    encoder |= {token["content"]: token["id"] for token in special}
-    lines = [line if isinstance(line, str) else " ".join(line) for line in merges]
     return assemble(encoder, lines, str(path), str(path), 1, names)
 
 
 def _splits_as_gpt2(split: Any) -> bool:
     steps = split.get("pretokenizers", [split]) if isinstance(split, dict) else []
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        return False
     if not steps or steps[-1].get("type") != "ByteLevel" or any(s.get("add_prefix_space") for s in steps):
         return False
     if len(steps) == 1:

@@ -8,6 +8,7 @@ other, in files `part-00000.bin` of little-endian uint16 (uint32 beyond 65,536 i
 
 import hashlib
 import itertools
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -33,6 +34,14 @@ from fourhorn.tokenizer.tokenizer import Tokenizer, Tokens
 
 MAGIC, VERSION = "fourhorn-tokens", 1
 UNFINISHED = "unfinished.json"
+SHARD_NAME = re.compile(r"part-[0-9]{5,9}\.bin")
+DTYPES = ("uint16", "uint32")
+FIELDS: dict[str, type] = {
+    **dict.fromkeys(("n_tokens", "n_documents", "n_bytes_text", "n_vocab", "eot"), int),
+    **dict.fromkeys(("dtype", "tokenizer_sha256"), str),
+    "shards": list,
+}
+SHARD_FIELDS: dict[str, type] = {"name": str, "n_tokens": int, "sha256": str}
 
 
 def tokens(
@@ -216,6 +225,24 @@ class ShardWriter:
         return manifest
 
 
+def check_index(index: dict[str, Any], path: Path) -> None:
+    """Refuse an index whose fields are missing, of another kind, or lead out of its folder."""
+
+    def check(values: Any, fields: dict[str, type]) -> None:
+        for name, kind in fields.items():
+            value: Any = values.get(name) if isinstance(values, dict) else None
+            if type(value) is not kind or (isinstance(value, int) and value < 0):
+                raise UserError(f"{path} is damaged: {name} is {value!r:.80}. Run fourhorn tokens again.")
+
+    check(index, FIELDS)
+    for shard in index["shards"]:
+        check(shard, SHARD_FIELDS)
+    strange = [shard["name"] for shard in index["shards"] if not SHARD_NAME.fullmatch(shard["name"])]
+    if strange or index["dtype"] not in DTYPES:
+        what = f"no shard is called {strange[0]!r:.80}" if strange else f"dtype is {index['dtype']!r:.80}"
+        raise UserError(f"{path} is damaged: {what}. Run fourhorn tokens again.")
+
+
 class TokenShards:
     """The ids of a folder of shards as one long array that stays on disk."""
 
@@ -231,11 +258,12 @@ class TokenShards:
             raise UserError(
                 f"{path} has version {index.get('version')}; this fourhorn reads version {VERSION}."
             )
+        check_index(index, path)
         self.index: dict[str, Any] = index
         self.dtype = np.dtype(index["dtype"]).newbyteorder("<")
-        self.eot, self.n_vocab = int(index["eot"]), int(index["n_vocab"])
-        self.n_documents, self.n_bytes_text = int(index["n_documents"]), int(index["n_bytes_text"])
-        self.tokenizer_sha256 = str(index["tokenizer_sha256"])
+        self.eot, self.n_vocab = index["eot"], index["n_vocab"]
+        self.n_documents, self.n_bytes_text = index["n_documents"], index["n_bytes_text"]
+        self.tokenizer_sha256: str = index["tokenizer_sha256"]
         self._maps = [self._map(shard) for shard in index["shards"]]
         self._starts = np.concatenate([[0], np.cumsum([len(m) for m in self._maps])])
         if len(self) != index["n_tokens"]:
@@ -248,7 +276,7 @@ class TokenShards:
         n_bytes = shard["n_tokens"] * self.dtype.itemsize
         if not path.exists():
             raise UserError(f"{path} is missing. Run fourhorn tokens again.")
-        if path.stat().st_size != n_bytes:
+        if path.stat().st_size != n_bytes or not n_bytes:
             raise UserError(
                 f"{path} is damaged: {path.stat().st_size:,} bytes, not {n_bytes:,}. Run fourhorn tokens again."
             )

@@ -148,6 +148,16 @@ def test_a_release_with_two_merges_exchanged_is_told_by_its_sha256(release: Path
         ("tokenizer.json", b"", "not JSON"),
         (
             "tokenizer.json",
+            b'{"model": {"type": "BPE", "vocab": {}, "merges": []}, "pre_tokenizer": {}, "added_tokens": [{"id": 0}]}',
+            "is not a tokenizer.json",
+        ),
+        (
+            "tokenizer.json",
+            b'{"model": {"type": "BPE", "vocab": {}, "merges": []}, "pre_tokenizer": {"pretokenizers": [1]}}',
+            "not a tokenizer of GPT-2's kind",
+        ),
+        (
+            "tokenizer.json",
             b'{"model": {"type": "Unigram", "vocab": [], "merges": []}, "pre_tokenizer": null}',
             "not a tokenizer of GPT-2's kind",
         ),

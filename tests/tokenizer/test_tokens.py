@@ -127,6 +127,20 @@ def test_damage_is_named(source: Path, vocabulary: Path, tmp_path: Path) -> None
         TokenShards(tmp_path / "out")
     with pytest.raises(UserError, match="does not exist"):
         TokenShards(tmp_path)
+    index = json.loads((tmp_path / "out" / "index.json").read_text())
+    shard = index["shards"][0]
+    for damage in (
+        {"dtype": "int64"},
+        {"n_vocab": None},
+        {"n_tokens": -1},
+        {"shards": 1},
+        {"shards": [1]},
+        {"shards": [{**shard, "name": "../part-00000.bin"}]},
+        {"shards": [{**shard, "n_tokens": "7"}]},
+    ):
+        (tmp_path / "out" / "index.json").write_text(json.dumps(index | damage))
+        with pytest.raises(UserError, match=r"index\.json is damaged"):
+            TokenShards(tmp_path / "out")
     (tmp_path / "out" / "index.json").write_text("{}")
     with pytest.raises(UserError, match="is no index of token shards"):
         TokenShards(tmp_path / "out")
