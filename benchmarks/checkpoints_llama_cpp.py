@@ -11,9 +11,9 @@ Needs llama-cpp-python for the second half (it may live in an environment of its
 import argparse
 import itertools
 import json
-import platform
-from datetime import date
 from pathlib import Path
+
+from table import write_table
 
 PROMPTS = [
     "In a shocking finding,",
@@ -67,12 +67,8 @@ def compare(folder: Path) -> None:
     import numpy as np
 
     said = json.loads((folder / "greedy.json").read_text())
-    lines = [
-        f"{date.today()}, {platform.machine()}, llama-cpp-python {llama_cpp.__version__}, key/value cache in float32",
-        "",
-        f"| type | prompts: same ids | same {N_NEW} greedy tokens | same next token | logits: difference / spread |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    head = ["type", "prompts: same ids", f"same {N_NEW} greedy tokens", "same next token"]
+    rows = []
     for kind in KINDS:
         options = {
             "n_ctx": 128,
@@ -100,15 +96,12 @@ def compare(folder: Path) -> None:
             f"{same_text} of {len(PROMPTS)}",
             f"{same_next} of {N_NEW * len(PROMPTS)}",
         ]
-        lines.append(f"| {kind} | {' | '.join(counts)} | {max(distances):.1e} |")
-    lines += [
-        "",
+        rows.append([kind, *counts, f"{max(distances):.1e}"])
+    notes = [
+        f"llama-cpp-python {llama_cpp.__version__}, key/value cache in float32.",
         "Two layers of 124M's width, random weights; llama.cpp quantizes activations too, hence Q8_0's distance.",
     ]
-    print("\n".join(lines))
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
-    (results / "checkpoints_llama_cpp.md").write_text("# GGUF in llama.cpp\n\n" + "\n".join(lines) + "\n")
+    write_table(__file__, "GGUF in llama.cpp", [*head, "logits: difference / spread"], rows, notes)
 
 
 if __name__ == "__main__":

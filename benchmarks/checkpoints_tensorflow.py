@@ -10,10 +10,10 @@ The folder that `write` makes at its default size is the fixture in tests/checkp
 """
 
 import json
-import platform
 import sys
-from datetime import date
 from pathlib import Path
+
+from table import write_table
 
 SIZES = {"n_vocab": 261, "n_ctx": 12, "n_embd": 4, "n_head": 2, "n_layer": 2}
 TOKENS = [[5, 260, 17, 3, 99, 100, 256, 0, 41, 7, 7, 255], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]]
@@ -103,19 +103,9 @@ def read(folder):
     with torch.no_grad():
         logits = model(torch.tensor(kept["tokens"]))[:, :, ::20]
     difference = float((logits - torch.tensor(kept["logits"])).abs().max())
-    lines = [
-        f"{date.today()}, {platform.machine()}, torch {torch.__version__}",
-        "",
-        "| rival | largest difference of a logit |",
-        "| --- | --- |",
-        f"| TensorFlow {kept['tensorflow']}, whose checkpoint this is | {difference:.1e} |",
-    ]
-    print("\n".join(lines))
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
-    (results / "checkpoints_tensorflow.md").write_text(
-        "# A TensorFlow checkpoint\n\n" + "\n".join(lines) + "\n"
-    )
+    row = [f"TensorFlow {kept['tensorflow']}, whose checkpoint this is", f"{difference:.1e}"]
+    head = ["rival", "largest difference of a logit"]
+    write_table(__file__, "A TensorFlow checkpoint", head, [row], [f"torch {torch.__version__}."])
 
 
 def restore(folder):
