@@ -138,6 +138,7 @@ def test_each_test_file_mirrors_a_source() -> None:
         "test_pipeline",
         "test_examples",
         "test_docs",
+        "test_packaging",
     }
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         if path.stem in whole:
