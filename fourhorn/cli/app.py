@@ -7,7 +7,7 @@ interrupt in exit code 130; both leave nothing half-written behind.
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,6 @@ COMMANDS = {
         ("plan", "training:plan", "Memory, time and cost of a training run before it starts."),
         ("train", "training:train", "Train a model on token shards; goes on where it stopped."),
         ("finetune", "training:finetune", "Fine-tune a checkpoint on your own text."),
-        ("doctor", "training:doctor", "What works on this machine, what does not, and why."),
     ],
     "Checkpoints": [
         ("convert", "checkpoints:convert", "Convert a checkpoint between formats."),
@@ -79,6 +78,10 @@ COMMANDS = {
         ("bloom build", "memorization:bloom_build", "Build a Bloom filter over the n-grams of a text."),
         ("bloom merge", "memorization:bloom_merge", "Merge filters that were built in parts."),
         ("bloom check", "memorization:bloom_check", "Measure a filter's false-positive rate."),
+    ],
+    "This machine": [
+        ("doctor", "training:doctor", "What works on this machine, what does not, and why."),
+        ("completion", "completion:completion", "Completion of commands and options for bash, zsh or fish."),
     ],
 }
 
@@ -118,11 +121,12 @@ EXTRAS = {
             "tldextract",
             "trafilatura",
             "xxhash",
+            "yarl",
         ),
         "webtext",
     ),
     **dict.fromkeys(("sacrebleu", "rouge_score"), "eval"),
-    **dict.fromkeys(("fastapi", "uvicorn", "starlette", "pydantic"), "serve"),
+    **dict.fromkeys(("fastapi", "h11", "pydantic", "starlette", "uvicorn"), "serve"),
     **dict.fromkeys(("matplotlib", "jinja2"), "report"),
     **dict.fromkeys(("gguf", "huggingface_hub"), "interop"),
     **dict.fromkeys(("tensorboard", "wandb", "trackio"), "track"),
@@ -130,8 +134,8 @@ EXTRAS = {
 }
 
 
-def build(config: Any = None) -> App:
-    """The application with all commands registered by import string."""
+def build(config: Any = None, commands: Mapping[str, list[tuple[str, str, str]]] = COMMANDS) -> App:
+    """The application with its commands registered by import string."""
     app = App(
         name="fourhorn",
         help="The whole GPT-2 paper in one package, from a Reddit link to Table 6.",
@@ -141,7 +145,7 @@ def build(config: Any = None) -> App:
         default_parameter=None,
     )
     groups: dict[str, App] = {}
-    for order, (title, rows) in enumerate(COMMANDS.items()):
+    for order, (title, rows) in enumerate(commands.items()):
         panel = Group(title, sort_key=order)
         for position, (name, target, help_text) in enumerate(rows):
             parent, _, leaf = name.rpartition(" ")
