@@ -1,17 +1,21 @@
-"""`doctor`: what this machine can do for training, and whether a run looks normal.
+"""`doctor`: what this machine can do, what it lacks and how to get it, and whether a run looks normal.
 
-Facts only: versions, device, number formats, memory, speed of a matrix product, kernels and why they are not used, and
-for a run folder its loss against what an untrained model has, its pace, skipped steps and the state of its files.
+Facts only: versions, device, number formats, memory, speed of a matrix product, kernels and why they are not used,
+extras and what is missing of them, released weights that are here, and for a run folder its loss against what an
+untrained model has, its pace, skipped steps and the state of its files.
 """
 
+import importlib.metadata
 import math
+import re
 import shutil
 import sys
 from pathlib import Path
 
+from fourhorn.checkpoints.released import cached
 from fourhorn.errors import UserError
 from fourhorn.files import read_json, version
-from fourhorn.model.config import GPT2Config
+from fourhorn.model.config import SIZES, GPT2Config
 from fourhorn.runtime import available_memory_bytes, has_amx, n_cores, runtime
 from fourhorn.training.log import read_metrics
 from fourhorn.training.state import folder_of, steps_saved, verify
@@ -23,7 +27,7 @@ def doctor(run: str | Path | None = None) -> list[tuple[str, str]]:
     Args:
         run: A run folder to look into; none looks at the machine only.
     """
-    return machine() + (of_run(Path(run)) if run else [])
+    return machine() + extras() + (of_run(Path(run)) if run else [])
 
 
 def machine() -> list[tuple[str, str]]:
@@ -44,12 +48,61 @@ def machine() -> list[tuple[str, str]]:
         ("cores", str(n_cores())),
         ("free memory", f"{available_memory_bytes(place.device) / 1e9:.1f} GB"),
         ("matrix products", f"{peak_flops(place) / 1e12:.2f} TFLOP/s"),
-        ("own kernels", f"not used: {reason}" if reason else "used when dropout is 0"),
+        ("training kernels", f"not used: {reason}" if reason else "used when dropout is 0"),
+        ("text kernels", text_kernels()),
         (
             "torch.compile",
             "ready" if compiler or place.is_cuda else "no C++ compiler found; runs go on without it",
         ),
+        ("released weights", released()),
     ]
+
+
+def text_kernels() -> str:
+    """Whether the tokenizer's kernels are compiled here; where they cannot be kept, they say so themselves."""
+    from fourhorn.tokenizer.tokenizer import Tokenizer
+    from fourhorn.tokenizer.vocabulary import Vocabulary
+
+    engine = Tokenizer(Vocabulary.of([])).engine
+    return "not used, 100 times slower: Numba is missing" if engine == "plain Python" else "used"
+
+
+def released() -> str:
+    """The released sizes that were downloaded."""
+    here = []
+    for size in SIZES:
+        try:
+            cached(size)
+            here.append(size)
+        except UserError:
+            continue
+    return ", ".join(here) or "none here; fetch one with: fourhorn download 124M"
+
+
+def extras() -> list[tuple[str, str]]:
+    """Each extra of the package: ready, or what is missing of it and the command that brings it."""
+    try:
+        lines = importlib.metadata.requires("fourhorn") or []
+    except importlib.metadata.PackageNotFoundError:
+        return [("extras", "not known: fourhorn is imported from a folder, not installed")]
+    missing: dict[str, list[str]] = {}
+    for line in lines:
+        match = re.match(r"([\w.-]+).*extra == ['\"](\w+)['\"]", line)
+        if match and match[1] != "fourhorn" and match[2] not in ("dev", "docs"):
+            missing.setdefault(match[2], []).extend([] if is_installed(match[1]) else [match[1]])
+    return [
+        (f"extra {extra}", f"lacks {', '.join(names)}: pip install 'fourhorn[{extra}]'" if names else "ready")
+        for extra, names in missing.items()
+    ]
+
+
+def is_installed(distribution: str) -> bool:
+    """Whether a distribution is installed."""
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def of_run(run: Path) -> list[tuple[str, str]]:

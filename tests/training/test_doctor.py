@@ -1,13 +1,32 @@
 """Findings in words."""
 
+import importlib.metadata
 import math
 
-from fourhorn.training.doctor import doctor, loss_verdict
+import pytest
+
+from fourhorn.training.doctor import doctor, extras, loss_verdict
 
 
 def test_the_machine_is_described() -> None:
     names = [name for name, _ in doctor()]
     assert names[:4] == ["fourhorn", "python, torch", "device", "number format"]
+
+
+def test_an_extra_is_ready_or_says_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [
+        "numpy>=1",
+        "zstandard>=0.22; extra == 'one'",
+        'no-such-thing<2,>=1; extra == "two"',
+        "orjson; extra == 'two'",
+        "fourhorn[one]; extra == 'all'",
+        "no-such-thing; extra == 'dev'",
+    ]
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: lines)
+    assert extras() == [
+        ("extra one", "ready"),
+        ("extra two", "lacks no-such-thing: pip install 'fourhorn[two]'"),
+    ]
 
 
 def test_a_falling_loss_is_normal_and_others_are_not() -> None:
