@@ -6,6 +6,7 @@ here computes anything: `stages` says what runs, this says in which order and sh
 """
 
 import contextlib
+import importlib.util
 import shutil
 import sys
 import time
@@ -17,6 +18,9 @@ from fourhorn.files import read_json, write_json
 from fourhorn.progress import duration
 from fourhorn.reproduce.ladder import scale_named
 from fourhorn.reproduce.stages import STAGES, Stage, Workspace
+
+# One library of each extra that some stage needs, so that the last stage does not fail for want of it.
+LIBRARY_OF_EXTRA = {"webtext": "trafilatura", "eval": "sacrebleu", "report": "matplotlib"}
 
 
 def reproduce(
@@ -41,6 +45,11 @@ def reproduce(
         )
     if data is not None and not data.is_dir():
         raise UserError(f"{data} is no folder. Give the folder of official sets, see: fourhorn data list.")
+    missing = [
+        extra for extra, library in LIBRARY_OF_EXTRA.items() if importlib.util.find_spec(library) is None
+    ]
+    if missing and not last:
+        raise UserError(f"The whole paper needs more libraries: pip install 'fourhorn[{','.join(missing)}]'.")
     workspace = Workspace(Path(destination), scale_named(scale), data)
     with locked(workspace.root):
         remember(workspace)

@@ -92,3 +92,14 @@ def test_a_training_that_is_asked_to_stop_stops_the_run(
     )
     with pytest.raises(KeyboardInterrupt):
         make_models(Workspace(tmp_path, scale_named("smoke"), None))
+
+
+def test_missing_extras_are_told_before_the_first_stage(
+    tmp_path: Path, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(module.LIBRARY_OF_EXTRA, "eval", "no_such_library")
+    monkeypatch.setitem(module.LIBRARY_OF_EXTRA, "report", "no_such_library")
+    with pytest.raises(UserError, match=r"pip install 'fourhorn\[eval,report\]'"):
+        reproduce(tmp_path / "x")
+    assert log == []
+    assert not (tmp_path / "x").exists()
