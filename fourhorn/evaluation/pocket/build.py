@@ -7,18 +7,16 @@ questions "which word ends this passage" and "which of ten words fills this blan
   word is asked. The original kept passages whose last word people guessed from the whole passage but not from the
   last sentence. Here the word must stand in the passage before it (as in four of five originals) and must not be
   what most often follows the word before it.
-- *CBT* (Hill et al. 2015): twenty consecutive sentences, a twenty-first with a blank, ten candidates of the same
-  kind found in these sentences, the answer among them. The original finds common nouns and named entities with a
-  tagger. Here a named entity is a word that the documents write with a capital inside sentences and hardly ever
-  without; a common noun is one that they use right after an article and before a preposition, a verb or a mark.
+- *CBT* (Hill et al. 2015): twenty consecutive sentences of a book, a twenty-first with a blank and ten candidates
+  from these sentences; see `cloze.py`. A book is what one site's documents hold.
 
-In: records with `text`. Out: `lambada.jsonl`, `cbt_cn.txt`, `cbt_ne.txt` in the official formats, and
-`manifest.json` with every passage tried, kept or dropped by reason, and the chance level of each set.
+In: records with `text`, and `domain` where they know their site. Out: `lambada.jsonl`, `cbt_cn.txt`, `cbt_ne.txt` in
+the official formats, and `manifest.json` with every passage tried, kept or dropped by reason, and what guessing
+reaches on each set.
 """
 
 import itertools
 import json
-import random
 import re
 import time
 from collections import Counter
@@ -26,25 +24,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fourhorn.errors import UserError
-from fourhorn.evaluation.detokenize import CHILDRENS_BOOK, split
-from fourhorn.evaluation.formats import BLANK, N_CANDIDATES, N_CONTEXT
+from fourhorn.evaluation.formats import N_CANDIDATES
 from fourhorn.evaluation.metrics import sentences
-from fourhorn.evaluation.tasks.lambada import STOP_WORDS, bare
+from fourhorn.evaluation.pocket.cloze import KINDS, is_name, questions_of, word_kinds
+from fourhorn.evaluation.tasks.lambada import STOP_WORDS, bare, draw_chance
 from fourhorn.files import Manifest, atomic_write, finished, sha256_bytes, sha256_file, write_manifest
-from fourhorn.records import iter_texts
+from fourhorn.records import iter_records, iter_texts
 
 MIN_PASSAGE_WORDS = 50
 MAX_SENTENCE_WORDS = 60
 FILES = {"lambada": "lambada.jsonl", "cbt_cn": "cbt_cn.txt", "cbt_ne": "cbt_ne.txt"}
-MIN_IN_CONTEXT = 4
 _WORD = re.compile(r"^[A-Za-z][a-z]{2,}$")
-_NAME = re.compile(r"^[A-Z][A-Za-z]{2,}$")
 _RULER = re.compile(r"[-=~*_]{3,}")
-_FUNCTION_WORDS = """
-of in to is are was for and from with by that as on at or which can will has may must
-"""
-_AFTER_NOUN = frozenset(_FUNCTION_WORDS.split())
-_DETERMINERS = frozenset(["the", "a", "an", "this", "each", "every", "any", "another", "its", "your"])
 
 
 def build(
@@ -67,8 +58,9 @@ def build(
     started = time.monotonic()
     destination = Path(destination)
     texts = list(iter_texts(source))
+    sites = [record.get("domain") or f"document {i}" for i, record in enumerate(iter_records(source))]
     options = {"max_items": max_items, "cloze_step": cloze_step, "seed": seed}
-    inputs = {"documents": sha256_bytes("\0".join(texts).encode())}
+    inputs = {"documents": sha256_bytes("\0".join([*texts, *sites]).encode())}
     if manifest := finished(destination, "evaluation pocket", options, inputs):
         return manifest
     prose = [list(prose_sentences(text)) for text in texts]
@@ -77,13 +69,19 @@ def build(
     details: dict[str, object] = {"n_documents": len(texts), "n_sentences": sum(map(len, prose))}
     passages = _spread(list(passages_of(prose, drops)), max_items, drops)
     kept["lambada"] = [json.dumps({"text": passage}, ensure_ascii=False) for passage in passages]
-    for kind, words in word_kinds(prose).items():
-        kept[kind] = _spread(list(cloze_of(prose, words, cloze_step, seed, drops)), max_items, drops)
-    details["chance"] = {
-        "lambada": _most_frequent([passage.split()[-1] for passage in passages]),
-        "cbt_cn": 1 / N_CANDIDATES,
-        "cbt_ne": 1 / N_CANDIDATES,
-    }
+    books: dict[str, list[str]] = {}
+    for site, document in zip(sites, prose, strict=True):
+        books.setdefault(site, []).extend(document)
+    kinds = word_kinds(line for text in texts for line in sentences(text))
+    for kind in KINDS:
+        questions = questions_of(books.values(), kinds, kind, step=cloze_step, seed=seed, drops=drops)
+        kept[kind] = _spread(list(questions), max_items, drops)
+    if not any(kept.values()):
+        raise UserError(
+            f"{source} has no prose to cut evaluation sets from: {len(texts):,} documents, none usable."
+        )
+    details["chance"] = {"lambada": _chance(passages), **dict.fromkeys(KINDS, 1 / N_CANDIDATES)}
+    details["most_frequent_answer"] = {"lambada": _most_frequent(passages)}
     outputs = {}
     for kind, file_name in FILES.items():
         with atomic_write(destination / file_name, "w") as file:
@@ -103,22 +101,23 @@ def build(
         seconds=round(time.monotonic() - started, 2),
         details=details,
     )
-    if not any(kept.values()):
-        raise UserError(
-            f"{source} has no prose to cut evaluation sets from: {len(texts):,} documents, none usable."
-        )
     write_manifest(destination, manifest)
     return manifest
 
 
 def prose_sentences(text: str) -> Iterator[str]:
-    """The sentences of a document's prose paragraphs; code, headings and lists are left out."""
+    """The sentences of a document's prose paragraphs; code, headings and lists are left out.
+
+    Of ten words nearly nine are words or names of the software, and six are words.
+    """
     for paragraph in text.split("\n"):
         for sentence in sentences(paragraph):
-            words = sentence.split()
-            plain = sum(bare(word).replace("-", "").replace("'", "").isalpha() for word in words)
-            ends = sentence[-1] in ".!?" and not _RULER.search(sentence)
-            if ends and 4 <= len(words) <= MAX_SENTENCE_WORDS and plain >= 0.85 * len(words):
+            words = [bare(word).strip("`") for word in sentence.split()]
+            plain = [word.replace("-", "").replace("'", "").isalpha() for word in words]
+            readable = sum(p or is_name(word) for p, word in zip(plain, words, strict=True))
+            whole = sentence[-1] in ".!?:" and not _RULER.search(sentence)
+            whole = whole and 4 <= len(words) <= MAX_SENTENCE_WORDS
+            if whole and readable >= 0.85 * len(words) and sum(plain) >= 0.6 * len(words):
                 yield sentence.replace("\t", " ").replace("|", "/")
 
 
@@ -130,9 +129,15 @@ def _spread(items: list[str], n: int, drops: Counter[str]) -> list[str]:
     return [items[i * len(items) // n] for i in range(n)]
 
 
-def _most_frequent(words: Sequence[str]) -> float:
-    counts = Counter(bare(word) for word in words)
-    return max(counts.values(), default=0) / max(1, len(words))
+def _chance(passages: Sequence[str]) -> float:
+    """How often a word drawn from the passage is the one asked for."""
+    return sum(draw_chance(*passage.rsplit(" ", 1)) for passage in passages) / max(1, len(passages))
+
+
+def _most_frequent(passages: Sequence[str]) -> float:
+    """How often the commonest last word of the set is right."""
+    counts = Counter(bare(passage.rsplit(" ", 1)[1]) for passage in passages)
+    return max(counts.values(), default=0) / max(1, len(passages))
 
 
 # ------------------------------------------------------------------------------------------------ LAMBADA
@@ -152,7 +157,7 @@ def passages_of(prose: Sequence[Sequence[str]], drops: Counter[str]) -> Iterator
                 if reason:
                     drops[f"lambada: {reason}"] += 1
                 else:
-                    yield " ".join([*document[start:end], sentence.rstrip(".!?")])
+                    yield " ".join([*document[start:end], sentence.rstrip(".!?:")])
             n_words += len(sentence.split())
 
 
@@ -169,7 +174,7 @@ def _followers(prose: Sequence[Sequence[str]]) -> dict[str, str]:
 
 def _unfit(context: Sequence[str], sentence: str, followers: dict[str, str]) -> str:
     """Why a sentence's last word cannot be asked; empty when it can."""
-    words = sentence.rstrip(".!?").split()
+    words = sentence.rstrip(".!?:").split()
     target = words[-1]
     if not _WORD.match(target) or target.lower() in STOP_WORDS:
         return "last word is no content word"
@@ -180,75 +185,3 @@ def _unfit(context: Sequence[str], sentence: str, followers: dict[str, str]) -> 
     if followers.get(bare(words[-2]).lower()) == target.lower():
         return "guessable from the word before"
     return ""
-
-
-# ---------------------------------------------------------------------------------- Children's Book Test
-
-
-def word_kinds(prose: Sequence[Sequence[str]]) -> dict[str, frozenset[str]]:
-    """Common nouns and named entities of the documents, by how they are used."""
-    inside, lower, after_article = Counter[str](), Counter[str](), Counter[str]()
-    for sentence in (s for document in prose for s in document):
-        words = sentence.split()
-        for i, word in enumerate(words):
-            core = bare(word)
-            if _WORD.match(core) and core[0].islower():
-                lower[core] += 1
-                follows = i > 0 and words[i - 1].lower() in _DETERMINERS
-                ends = word[-1] in ".,;:!?)" or (i + 1 < len(words) and words[i + 1].lower() in _AFTER_NOUN)
-                after_article[core] += follows and ends
-            elif _NAME.match(core) and i > 0 and words[i - 1][-1] not in ".:!?":
-                inside[core] += 1
-    nouns = {w for w, n in after_article.items() if n >= 2 and n >= 0.15 * lower[w] and w not in STOP_WORDS}
-    entities = {
-        w for w, n in inside.items() if n >= 2 and n >= 4 * lower[w.lower()] and w.lower() not in STOP_WORDS
-    }
-    return {"cbt_cn": frozenset(nouns), "cbt_ne": frozenset(entities)}
-
-
-def cloze_of(
-    prose: Sequence[Sequence[str]], words: frozenset[str], step: int, seed: int, drops: Counter[str]
-) -> Iterator[str]:
-    """Questions in the official layout, each a block of 21 numbered lines and an empty one."""
-    draw = random.Random(seed)
-    everywhere = sorted(words)
-    for document in prose:
-        lines = [
-            " ".join(token for piece in s.split() for token in split(piece, CHILDRENS_BOOK)) for s in document
-        ]
-        for start in range(0, len(lines) - N_CONTEXT, step):
-            context, query = lines[start : start + N_CONTEXT], lines[start + N_CONTEXT]
-            in_context = {token for line in context for token in line.split() if token in words}
-            tokens = query.split()
-            places = [
-                i for i, token in enumerate(tokens) if i and token in in_context and tokens.count(token) == 1
-            ]
-            if not places:
-                drops["cloze: no word of the kind that also stands in the context"] += 1
-            for place in places:
-                candidates = _candidates(tokens[place], tokens, in_context, everywhere, draw)
-                if candidates:
-                    yield _block(context, tokens, place, candidates)
-                else:
-                    drops["cloze: too few candidates"] += 1
-
-
-def _candidates(
-    answer: str, query: Sequence[str], in_context: set[str], everywhere: Sequence[str], draw: random.Random
-) -> list[str]:
-    """The answer and nine others, from the sentences as far as they go; empty when they name too few."""
-    others = sorted((in_context | (set(query) & set(everywhere))) - {answer})
-    if len(others) < MIN_IN_CONTEXT or len(everywhere) < N_CANDIDATES:
-        return []
-    chosen = draw.sample(others, min(len(others), N_CANDIDATES - 1))
-    while len(chosen) < N_CANDIDATES - 1:
-        word = draw.choice(everywhere)
-        if word != answer and word not in chosen:
-            chosen.append(word)
-    return sorted([answer, *chosen])
-
-
-def _block(context: Sequence[str], query: Sequence[str], place: int, candidates: Sequence[str]) -> str:
-    blank = " ".join([*query[:place], BLANK, *query[place + 1 :]])
-    numbered = [f"{i} {line} " for i, line in enumerate(context, start=1)]
-    return "\n".join([*numbered, f"{N_CONTEXT + 1} {blank}\t{query[place]}\t\t{'|'.join(candidates)}", ""])

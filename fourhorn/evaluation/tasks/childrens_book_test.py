@@ -10,13 +10,14 @@ Candidates are sorted in the files, so a tie broken by order would be biased: it
 Public runs of the smallest model got 84.35 / 73.65 % against the paper's 87.65 / 83.4 %, without its layout known.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fourhorn.evaluation.detokenize import CHILDRENS_BOOK, detokenize
 from fourhorn.evaluation.formats import BLANK, N_CANDIDATES, ClozeQuestion
-from fourhorn.evaluation.metrics import accuracy
+from fourhorn.evaluation.metrics import accuracy, mean
 from fourhorn.evaluation.scoring import Scorer
 from fourhorn.evaluation.task import Example, Metric, Record, Source, Task, by_length
 
@@ -28,6 +29,7 @@ class ClozeExample(Example):
     context: str
     continuations: tuple[str, ...]
     label: int
+    commonest: float  # how often the candidate most frequent in the sentences is right; ties share
 
 
 def example(number: int, question: ClozeQuestion, *, detokenized: bool = True) -> ClozeExample:
@@ -40,11 +42,15 @@ def example(number: int, question: ClozeQuestion, *, detokenized: bool = True) -
     context = " ".join([*map(text, question.context)])
     filled = [text(f"{start}{candidate}{rest}") for candidate in question.candidates]
     shared = _shared(filled)
+    words = Counter(word for line in question.context for word in line.split())
+    highest = max(words[candidate] for candidate in question.candidates)
+    commonest = [candidate for candidate in question.candidates if words[candidate] == highest]
     return ClozeExample(
         str(number),
         f"{context} {filled[0][:shared]}".rstrip(),
         tuple(" " + sentence[shared:].lstrip() for sentence in filled),
         question.candidates.index(question.answer),
+        (question.answer in commonest) / len(commonest),
     )
 
 
@@ -120,9 +126,11 @@ class ChildrensBookTest(Task):
 
     def metrics(self, records: Sequence[Record]) -> dict[str, Metric]:
         labels = [r["label"] for r in records]
+        by_count = {example.id: example.commonest for example in self.examples}
         most_frequent = max((labels.count(label) for label in set(labels)), default=0) / max(1, len(labels))
         return {
             "accuracy": accuracy([r["correct"] for r in records], chance=1 / N_CANDIDATES),
+            "most_frequent_candidate": mean([by_count[r["id"]] for r in records]),
             "accuracy_first_index": accuracy([label == 0 for label in labels]),
             "accuracy_best_index": Metric(most_frequent, n=len(labels)),
             "ties": Metric(float(sum(r["tie"] for r in records)), n=len(records)),

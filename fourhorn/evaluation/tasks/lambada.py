@@ -16,6 +16,7 @@ it). The last word is what follows the last white space of any kind.
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,10 +79,9 @@ class Lambada(Task):
         *,
         preprocessed: bool = True,
         limit: int | None = None,
-        chance: float | None = None,
     ) -> None:
         super().__init__(source)
-        self.preprocessed, self.chance = preprocessed, chance
+        self.preprocessed = preprocessed
         self.examples = [example(i, p, preprocessed=preprocessed) for i, p in enumerate(passages[:limit])]
 
     @property
@@ -96,7 +96,8 @@ class Lambada(Task):
             "accuracy_last_token": "last BPE token of the word is the model's first choice",
             "word_perplexity": "per last word; OpenAI's table, unit not stated",
             "last_token_perplexity": "per last BPE token of the word",
-            "chance": "always the most frequent last word of the set",
+            "chance": "a word drawn from the distinct words of the passage outside the stop words",
+            "most_frequent_answer": "always the most frequent last word of the set",
         }
 
     def batches(self, scorer: Scorer) -> list[list[int]]:
@@ -148,14 +149,15 @@ class Lambada(Task):
 
     def metrics(self, records: Sequence[Record]) -> dict[str, Metric]:
         ones = [1.0] * len(records)
-        targets = [r["target"] for r in records]
-        chance = self.chance
-        if chance is None:
-            chance = max((targets.count(t) for t in set(targets)), default=0) / max(1, len(targets))
+        draws = {e.id: draw_chance(e.context, e.target) for e in self.examples}
+        chance = sum(draws[r["id"]] for r in records) / max(1, len(records))
+        targets = Counter(bare(r["target"]) for r in records)
+        commonest = max(targets, key=lambda word: (targets[word], word), default="")
         return {
             "accuracy": accuracy([r["correct"] for r in records], chance),
             "accuracy_no_filter": accuracy([r["correct_no_filter"] for r in records], chance),
             "accuracy_last_token": accuracy([r["correct_last_token"] for r in records]),
+            "most_frequent_answer": accuracy([bare(r["target"]) == commonest for r in records]),
             "word_perplexity": rate([r["nats"] for r in records], ones),
             "last_token_perplexity": rate([r["last_token_nats"] for r in records], ones),
             "token_perplexity": rate([r["nats"] for r in records], [r["n_tokens"] for r in records]),
@@ -176,6 +178,13 @@ class Lambada(Task):
 def bare(word: str) -> str:
     """A word without punctuation at its ends."""
     return word.strip().strip(".,;:!?\"'“”‘’()[]-–—*_")
+
+
+def draw_chance(context: str, target: str) -> float:
+    """How often a word drawn from the distinct words of the passage outside the stop words is the last one."""
+    words = {bare(word) for word in context.split()} - {""}
+    words = {word for word in words if word.lower() not in STOP_WORDS}
+    return 1 / len(words) if bare(target) in words else 0.0
 
 
 def predict_words(scorer: Scorer, cache: KVCache, last: torch.Tensor) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from fourhorn.errors import UserError
 from fourhorn.evaluation.formats import read_childrens_book, read_lambada
 from fourhorn.evaluation.pocket.build import build, prose_sentences
-from fourhorn.evaluation.tasks.lambada import STOP_WORDS
+from fourhorn.evaluation.tasks.lambada import STOP_WORDS, draw_chance
 
 NAMES = [
     "Alder",
@@ -78,6 +78,8 @@ def test_passages_and_questions_follow_the_rules(source: Path, tmp_path: Path) -
             assert question.answer in " ".join(question.context)
     assert manifest.n_in == manifest.n_kept + sum(manifest.drops.values())
     assert manifest.details["chance"]["cbt_cn"] == 0.1
+    draws = [draw_chance(*passage.rsplit(" ", 1)) for passage in passages]
+    assert manifest.details["chance"]["lambada"] == pytest.approx(sum(draws) / len(draws))
 
 
 def test_building_again_gives_the_same_bytes_and_returns_at_once(source: Path, tmp_path: Path) -> None:
@@ -97,6 +99,26 @@ def test_at_most_as_many_items_as_wanted_are_kept(source: Path, tmp_path: Path) 
 def test_code_and_headings_are_no_prose() -> None:
     text = "Parameters\n>>> a = f(x)\nThe function takes a list of names. Use it well!\nx = [1, 2, 3]."
     assert list(prose_sentences(text)) == ["The function takes a list of names."]
+
+
+def test_names_of_the_software_count_as_words() -> None:
+    text = "Use numpy.linalg.norm instead of the `fast_norm` of NumPy. See a.b c.d e.f g.h."
+    assert list(prose_sentences(text)) == ["Use numpy.linalg.norm instead of the `fast_norm` of NumPy."]
+
+
+def test_the_documents_of_one_site_are_one_book(tmp_path: Path) -> None:
+    rows = [
+        {"text": row["text"][: len(row["text"]) // 3].rpartition(".")[0] + ".", "domain": "trees.test"}
+        for row in documents()
+    ]
+    (tmp_path / "one.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    apart = "".join(json.dumps({"text": row["text"]}) + "\n" for row in rows)
+    (tmp_path / "many.jsonl").write_text(apart)
+    one = build(tmp_path / "one.jsonl", tmp_path / "one").outputs
+    many = build(tmp_path / "many.jsonl", tmp_path / "many").outputs
+    assert one["cbt_cn.txt"]["n_items"] > 20
+    assert many["cbt_cn.txt"]["n_items"] == 0
+    assert one["lambada.jsonl"] == many["lambada.jsonl"]
 
 
 def test_documents_without_prose_are_refused(tmp_path: Path) -> None:

@@ -9,7 +9,15 @@ import torch
 from fourhorn.evaluation.formats import read_lambada
 from fourhorn.evaluation.scoring import Scorer
 from fourhorn.evaluation.task import Source
-from fourhorn.evaluation.tasks.lambada import STOP_WORDS, Lambada, bare, example, predict_words, preprocess
+from fourhorn.evaluation.tasks.lambada import (
+    STOP_WORDS,
+    Lambada,
+    bare,
+    draw_chance,
+    example,
+    predict_words,
+    preprocess,
+)
 
 
 def test_the_last_word_follows_the_last_white_space_of_any_kind() -> None:
@@ -36,6 +44,17 @@ def test_every_passage_is_cut_without_loss(real: Path) -> None:
         w not in {bare(x).lower() for x in e.context.split()} for w, e in zip(words, cut, strict=True)
     )
     assert absent / 5153 == pytest.approx(0.20, abs=0.02)  # the paper: 19 %
+
+
+def test_chance_is_a_draw_from_the_content_words_of_the_passage() -> None:
+    assert draw_chance("\nThe cat saw the dog; the dog saw it.", " cat") == pytest.approx(1 / 3)
+    assert draw_chance("\nThe cat saw the dog.", " bird") == 0.0
+    task = Lambada(Source("", "pocket", ""), ["the cat saw the cat", "a dog saw a cat"])
+    record = {"nats": 1.0, "last_token_nats": 1.0, "n_tokens": 1, "correct_no_filter": False}
+    record |= {"target": "cat", "correct": False, "correct_last_token": False}
+    metrics = task.metrics([{"id": "0", **record}, {"id": "1", **record}])
+    assert metrics["accuracy"].chance == pytest.approx((1 / 2 + 0) / 2)
+    assert metrics["most_frequent_answer"].value == 1.0
 
 
 def plain_best_word(scorer: Scorer, context: list[int], vocabulary: list[str]) -> tuple[float, str]:
