@@ -19,8 +19,6 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -36,6 +34,9 @@ _DAMAGE = (zstandard.ZstdError, lzma.LZMAError, zlib.error, EOFError, gzip.BadGz
 
 def version() -> str:
     """fourhorn's own version, as written into every manifest."""
+    from importlib.metadata import PackageNotFoundError  # a slow import
+    from importlib.metadata import version as package_version
+
     try:
         return package_version("fourhorn")
     except PackageNotFoundError:
