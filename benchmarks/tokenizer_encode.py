@@ -150,7 +150,7 @@ def main() -> None:
         measure(arguments.vocabulary, texts, arguments.child, arguments.rounds)
         return
     table = [report(child(arguments, n), texts, n) for n in (1, 2)]
-    names = ("numba", "numpy", "tiktoken", "gigatoken", "fastokens", "tokenizers")
+    names = ("llvmlite", "numpy", "tiktoken", "gigatoken", "fastokens", "tokenizers")
     versions = ", ".join(f"{name} {version(name)}" for name in names if importlib.util.find_spec(name))
     cpu = next(
         (x.split(":")[1].strip() for x in open("/proc/cpuinfo") if x.startswith("model name")),

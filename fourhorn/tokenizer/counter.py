@@ -1,7 +1,7 @@
 """Training on the fast path: counting with several threads, then merging; the arrays that the kernels need.
 
 Section 2.2, for `train.py`. Memory, in bytes: about 64 per distinct piece and thread while counting; then 22 per byte
-of distinct pieces, and 36 for every pair that ever came into being. Text itself is not kept.
+of distinct pieces, and 56 for every pair that ever came into being. Text itself is not kept.
 """
 
 import itertools
@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fourhorn.errors import UserError
 from fourhorn.tokenizer.bpe import Pair
 from fourhorn.tokenizer.bytes import TOKEN_OF_BYTE
-from fourhorn.tokenizer.fast import PADDING, Scanner, numba_kernels
+from fourhorn.tokenizer.fast import PADDING, Scanner, kernels
 from fourhorn.tokenizer.memory import address, zeros
 from fourhorn.tokenizer.plain import PlainCounter
 from fourhorn.tokenizer.source import Batch
@@ -26,12 +27,12 @@ MAX_PLACES = 2**31 - 16
 
 
 def make_counter(n_threads: int) -> Any:
-    """What counts pieces and learns merges: the fast one, or the plain one where Numba is missing."""
-    return PlainCounter() if numba_kernels() is None else FastCounter(n_threads)
+    """What counts pieces and learns merges: the fast one, or the plain one where kernels cannot be compiled."""
+    return PlainCounter() if kernels() is None else FastCounter(n_threads)
 
 
 class FastCounter:
-    """Counts pieces with Numba's kernels and learns merges from the counts."""
+    """Counts pieces with compiled kernels and learns merges from the counts."""
 
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
@@ -58,19 +59,14 @@ class FastCounter:
 
     def merge(self, n_merges: int, min_frequency: int, progress: Callable[[int], None]) -> list[Pair]:
         """Learn up to `n_merges` merges; empties the counter."""
-        kernels, min_frequency = numba_kernels().learn, max(min_frequency, 1)
-        work, n_places = first_work(self._idle.pop(), n_merges)
-        kernels.first_pairs(work, np.full(256 * 256, -1, np.int32), n_places, min_frequency)
-        merges = np.empty((n_merges, 2), np.int32)
+        learner = Learner(self._idle.pop(), n_merges, max(min_frequency, 1))
         done, target = 0, 0
         while done == target and target < n_merges:
             target = min(target + MERGES_PER_CALL, n_merges)
-            while status := kernels.learn(work, merges, target, min_frequency):
-                work = more_room(work, status, min_frequency)
-            now = int(work.numbers[kernels.N_MERGES])
-            progress(now - done)
-            done = now
-        return [(left, right) for left, right in merges[:done].tolist()]
+            learner.learn(target)
+            progress(learner.n_merges - done)
+            done = learner.n_merges
+        return learner.merges()
 
 
 class Tables(Scanner):
@@ -150,57 +146,88 @@ class Tables(Scanner):
         self._use_tables()
 
 
-def first_work(tables: Tables, n_merges: int) -> tuple[Any, int]:
-    """The arrays that learning begins with, and how many places the row of pieces has."""
-    kernels = numba_kernels()
-    short, long = (
-        (address(tables.short), len(tables.short) // 32),
-        (address(tables.long), len(tables.long) // 32),
-    )
-    n_places = kernels.count.row_length(*short, *long)
+class Learner:
+    """What learning needs: a state, and arrays that grow."""
+
+    def __init__(self, tables: Tables, n_merges: int, min_frequency: int) -> None:
+        modules = kernels()
+        self.kernels = modules.learn
+        row, n_places = _row(tables, modules.count)
+        self.state = np.zeros(self.kernels.N_FIELDS, np.int64)
+        self._arrays: dict[int, NDArray[Any]] = {}
+        n_tokens, k = 256 + n_merges, self.kernels
+        for field, array in (
+            (k.ROW, row),
+            (k.PAIRS, np.empty(4 * N_PAIRS, np.int64)),
+            (k.HEAP, np.empty(3 * N_PAIRS, np.int64)),
+            (k.LIST, np.empty(int(n_places * SPARE_LIST) + 64, np.uint32)),
+            (k.LENGTHS, np.ones(n_tokens, np.uint32)),
+            (k.WITH_LEFT, np.full(n_tokens, k.NONE, np.uint32)),
+            (k.WITH_RIGHT, np.full(n_tokens, k.NONE, np.uint32)),
+            (k.BORN, np.empty(N_BORN, np.int64)),
+            (k.MERGES, np.empty(2 * n_merges, np.uint32)),
+        ):
+            self._set_array(field, array)
+        self._set(k.N_PLACES, n_places)
+        self._set(k.MIN_FREQUENCY, min_frequency)
+        self._note_room()
+        k.first_pairs(address(self.state), address(np.full(256 * 256, k.NONE, np.uint32)))
+
+    def _set(self, field: int, value: int) -> None:
+        self.state[field >> 3] = value
+
+    def _set_array(self, field: int, array: NDArray[Any]) -> None:
+        self._arrays[field] = array
+        self._set(field, address(array))
+
+    def _note_room(self) -> None:
+        k = self.kernels
+        self._set(k.MAX_PAIRS, len(self._arrays[k.HEAP]) // 3)
+        self._set(k.MAX_LIST, len(self._arrays[k.LIST]) - 2 * k.AHEAD)
+        self._set(k.MAX_BORN, len(self._arrays[k.BORN]))
+
+    @property
+    def n_merges(self) -> int:
+        """How many merges are learned."""
+        return int(self.state[self.kernels.N_MERGES >> 3])
+
+    def merges(self) -> list[Pair]:
+        """The merges that are learned."""
+        pairs = self._arrays[self.kernels.MERGES].reshape(-1, 2)[: self.n_merges]
+        return [(left, right) for left, right in pairs.tolist()]
+
+    def learn(self, n_merges: int) -> None:
+        """Learn until there are `n_merges`, or as many as there can be."""
+        while status := self.kernels.learn(address(self.state), n_merges):
+            self._make_room(status)
+
+    def _make_room(self, status: int) -> None:
+        k = self.kernels
+        needed = int(self.state[k.NEEDED >> 3])
+        if status == k.MORE_LIST:
+            before = int(self.state[k.N_LIST >> 3])
+            k.compact(address(self.state))
+            needed += int(self.state[k.N_LIST >> 3]) - before + 2 * k.AHEAD
+        arrays = {k.MORE_LIST: {k.LIST: 1}, k.MORE_BORN: {k.BORN: 1}, k.MORE_PAIRS: {k.PAIRS: 4, k.HEAP: 3}}
+        for field, width in arrays[status].items():
+            array = self._arrays[field]
+            if needed * width > len(array):
+                grown = np.empty(max(needed * width, len(array) * 3 // 2), array.dtype)
+                grown[: len(array)] = array
+                self._set_array(field, grown)
+        self._note_room()
+
+
+def _row(tables: Tables, count: Any) -> tuple[NDArray[np.uint8], int]:
+    """The row of pieces that learning begins with, and how many places it has."""
+    short = (address(tables.short), len(tables.short) // 32)
+    long = (address(tables.long), len(tables.long) // 32)
+    n_places = count.row_length(*short, *long)
     if n_places > MAX_PLACES:
         raise UserError(
             f"The distinct pieces of this text have {n_places:,} bytes; {MAX_PLACES:,} is the most."
         )
-    memory = zeros(16 * n_places)
+    row = zeros(16 * n_places)
     byte_tokens = np.array(TOKEN_OF_BYTE, np.uint32)
-    kernels.count.write_row(*short, *long, address(tables.arena), address(byte_tokens), address(memory))
-    del tables
-    n_tokens = 256 + n_merges
-    work = kernels.learn.Work(
-        row=memory.view(np.int32),
-        counts=memory.view(np.int64),
-        **{name: np.empty(N_PAIRS, np.int32) for name in ("left", "right", "length", "heap_pair")},
-        **{name: np.empty(N_PAIRS, np.int64) for name in ("count", "begin", "heap_count")},
-        list=np.empty(int(n_places * SPARE_LIST) + 64, np.int32),
-        n_bytes=np.ones(n_tokens, np.int32),
-        with_left=np.full(n_tokens, -1, np.int32),
-        with_right=np.full(n_tokens, -1, np.int32),
-        born_pair=np.empty(N_BORN, np.int32),
-        born_place=np.empty(N_BORN, np.int32),
-        numbers=np.zeros(5, np.int64),
-    )
-    return work, n_places
-
-
-def more_room(work: Any, status: int, min_frequency: int) -> Any:
-    """The same arrays, those too short replaced by longer ones."""
-    kernels = numba_kernels().learn
-    needed = int(work.numbers[kernels.NEEDED])
-
-    def longer(names: tuple[str, ...]) -> Any:
-        arrays = {name: getattr(work, name) for name in names}
-        n = max(needed, len(arrays[names[0]]) * 3 // 2)
-        grown = {name: np.empty(n, array.dtype) for name, array in arrays.items()}
-        for name, array in arrays.items():
-            grown[name][: len(array)] = array
-        return work._replace(**grown)
-
-    if status == kernels.MORE_PAIRS:
-        return longer(("left", "right", "count", "begin", "length", "heap_count", "heap_pair"))
-    if status == kernels.MORE_BORN:
-        return longer(("born_pair", "born_place"))
-    before = int(work.numbers[kernels.N_LIST])
-    kernels.compact(work, min_frequency)
-    needed -= before - int(work.numbers[kernels.N_LIST])
-    return longer(("list",)) if needed > len(work.list) else work
+    count.write_row(*short, *long, address(tables.arena), address(byte_tokens), address(row))
+    return row, n_places

@@ -1,12 +1,14 @@
-"""The fast engine: what the kernels need, kept and grown by Python. Falls back to `plain.py` without Numba.
+"""The fast engine: what the kernels need, kept and grown by Python.
 
-Section 2.2. A worker is what one thread needs to encode: a state, the pieces it remembers, its buffers. Remembered
-pieces grow by doubling up to a cap and are then forgotten at once, so memory is bounded whatever the text. Workers are
-made when threads ask for them; kernels run without the GIL. In: bytes. Out: arrays of ids of two or four bytes.
+Section 2.2. Where kernels cannot be compiled, `plain.py` takes over. A worker is what one thread needs to encode: a
+state, the pieces it remembers, its buffers. Remembered pieces grow by doubling up to a cap and are then forgotten at
+once, so memory is bounded whatever the text. Workers are made when threads ask for them; kernels run without the GIL.
+In: bytes. Out: arrays of ids of two or four bytes.
 """
 
 import functools
 import itertools
+import struct
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -23,47 +25,44 @@ from fourhorn.tokenizer.vocabulary import Vocabulary
 MIN_SHORT_SLOTS, MAX_SHORT_SLOTS = 1 << 18, 1 << 20  # of 64 bytes
 MIN_LONG_SLOTS, MAX_LONG_SLOTS = 1 << 12, 1 << 19  # of 32 bytes
 MIN_ARENA_BYTES, MAX_ARENA_BYTES = 1 << 21, 1 << 25
+MAX_KEPT_WORK = 1 << 18  # bytes of a piece for which memory is kept
 PADDING = 128  # bytes behind a text that may be read, behind ids that may be written
-MAX_PART_BYTES = (1 << 32) - 256
+MAX_PART_BYTES = 1 << 30
 
 
 @functools.cache
-def numba_kernels() -> Any:
-    """The modules of kernels, or None, said once, where Numba cannot be used."""
+def kernels() -> Any:
+    """The modules of kernels, or None, said once, where they cannot be compiled."""
     try:
-        from fourhorn.tokenizer import kernels
-        from fourhorn.tokenizer.kernels import count, encode, intrinsics, learn, pieces, state  # noqa: F401
-    except ImportError as error:
-        print(f"fourhorn: the tokenizer runs without Numba, 100 times slower ({error}).", file=sys.stderr)
+        from fourhorn.tokenizer import kernels as modules
+        from fourhorn.tokenizer.kernels import count, decode, encode, learn, library, merge, pieces, state  # noqa: F401
+
+        library.addresses()
+    except (ImportError, OSError, RuntimeError) as error:
+        print(f"fourhorn: the tokenizer runs in plain Python, 100 times slower ({error}).", file=sys.stderr)
         return None
-    if not intrinsics.cached:
-        print(
-            "fourhorn: Numba finds no folder that it may write to, so its code is compiled anew in every process "
-            "(10 seconds). Set NUMBA_CACHE_DIR to a writable folder.",
-            file=sys.stderr,
-        )
-    return kernels
+    return modules
 
 
 def make_engine(vocabulary: Vocabulary, dtype: np.dtype[Any], *, plain: bool = False) -> Any:
-    """The fast engine, or the plain one where Numba is missing or `plain` is asked for."""
-    if plain or numba_kernels() is None:
+    """The fast engine, or the plain one where it cannot be had or `plain` is asked for."""
+    if plain or kernels() is None:
         return PlainEngine(vocabulary, dtype)
     return FastEngine(vocabulary, dtype)
 
 
 class FastEngine:
-    """Encodes and decodes bytes with Numba's kernels."""
+    """Encodes and decodes bytes with compiled kernels."""
 
-    name = "Numba"
+    name = "compiled"
 
     def __init__(self, vocabulary: Vocabulary, dtype: np.dtype[Any]) -> None:
         self.vocabulary, self.dtype = vocabulary, dtype
-        self.kernels = numba_kernels().encode
-        merges = np.array(vocabulary.merges, np.int64).reshape(-1, 2)
+        self.modules = kernels()
+        merges = np.array(vocabulary.merges, np.uint32).reshape(-1, 2)
         n_slots = 1 << max((2 * len(merges)).bit_length(), 4)
         self.pairs = zeros(8 * n_slots).view(np.int64)
-        self.kernels.fill_pairs(merges[:, 0].copy(), merges[:, 1].copy(), self.pairs)
+        self.modules.encode.fill_pairs(address(merges), len(merges), address(self.pairs), n_slots - 1)
         n = 256 + len(merges)
         self.ids = (
             np.arange(n, dtype=np.uint32) if vocabulary.ids is None else np.array(vocabulary.ids, np.uint32)
@@ -95,35 +94,40 @@ class FastEngine:
             self._idle.append(worker)
 
     @functools.cached_property
-    def _decode_table(self) -> tuple[NDArray[np.int64], bytes]:
-        """For the kernel: 32 bytes per id, the last 8 its length (-1: no such id); and the bytes of the long ones."""
-        table = np.zeros((self.vocabulary.n_vocab, 4), np.int64)
-        table[:, 3] = -1
-        raw = table.view(np.uint8)
-        long = {token: data for token, data in self.vocabulary.bytes_of_id.items() if len(data) > 24}
-        blob = b"".join(long.values()) + bytes(PADDING)
-        offset = address(np.frombuffer(blob, np.uint8))
+    def _decode_table(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], bytes]:
+        """For the kernel: an entry for each id, the last byte of each, and the text of the long ones."""
+        k, n = self.modules.decode, self.vocabulary.n_vocab
+        absent = bytes([0] * k.SHORT_BYTES + [k.ABSENT])
+        entries = [absent] * n
         for token, data in self.vocabulary.bytes_of_id.items():
-            table[token, 3] = len(data)
-            if len(data) > 24:
-                table[token, 0] = offset
-                offset += len(data)
-            else:
-                raw[token, : len(data)] = np.frombuffer(data, np.uint8)
-        return table, blob
+            if len(data) <= k.SHORT_BYTES:
+                entries[token] = data.ljust(k.SHORT_BYTES, b"\0") + bytes([len(data)])
+        long = {
+            token: data for token, data in self.vocabulary.bytes_of_id.items() if len(data) > k.SHORT_BYTES
+        }
+        texts = b"".join(long.values()) + bytes(PADDING)
+        where = address(np.frombuffer(texts, np.uint8))
+        for token, data in long.items():
+            entries[token] = struct.pack("=qixxxB", where, len(data), k.LONG)
+            where += len(data)
+        table = np.frombuffer(b"".join(entries), np.uint8)
+        return table, table[k.SHORT_BYTES :: k.ENTRY_BYTES].copy(), texts
 
     def decode(self, tokens: NDArray[Any]) -> bytes:
         """The bytes of ids; raises `IndexError` for an id without bytes."""
         if tokens.dtype not in (np.uint16, np.uint32):
             tokens = tokens.astype(np.uint32)
         tokens = np.ascontiguousarray(tokens)
-        table, kernels = address(self._decode_table[0]), self.kernels
-        arguments = (address(tokens), len(tokens), 1 if tokens.dtype == np.uint16 else 2, table)
-        n_bytes = kernels.decoded_bytes(*arguments, self.vocabulary.n_vocab)
+        table, lengths, _ = self._decode_table
+        kernels, ids = (
+            self.modules.decode,
+            (address(tokens), len(tokens), tokens.dtype.itemsize >> 1, address(table)),
+        )
+        n_bytes = kernels.decoded_bytes(*ids, address(lengths), len(lengths))
         if n_bytes < 0:
             raise IndexError
         data, where = new_bytes(n_bytes)
-        kernels.decode_tokens(*arguments, where, where + n_bytes)
+        kernels.decode_tokens(*ids, where, where + n_bytes)
         return data
 
 
@@ -135,7 +139,7 @@ class Scanner:
     arena: NDArray[np.uint8]
 
     def __init__(self) -> None:
-        self.kernels = numba_kernels()
+        self.kernels = kernels()
         self.fields = f = self.kernels.state
         self.state = np.zeros(f.N_FIELDS, np.int64)
         self.state_address = address(self.state)
@@ -182,6 +186,14 @@ class Worker(Scanner):
             self.set(field, address(array))
         self.set(f.PAIR_MASK, len(engine.pairs) - 1)
         self.set(f.ID_SHIFT, 1 if engine.dtype.itemsize == 2 else 2)
+        n_words = len(engine.ids) // 64 + 1
+        self.work = np.zeros(self.kernels.merge.WORK_BYTES, np.uint8)
+        self.merge_lists, self.merge_bits = np.zeros(2 * 64 * n_words, np.uint32), np.zeros(n_words, np.int64)
+        self.set(f.WORK, address(self.work))
+        self.set(f.MERGE_LISTS, address(self.merge_lists))
+        self.set(f.MERGE_BITS, address(self.merge_bits))
+        self.set(f.N_MERGE_WORDS, n_words)
+        self.make_work(1 << 10)
         self.out = np.zeros(1 << 17, np.uint8)
         self.forget(MIN_SHORT_SLOTS, MIN_LONG_SLOTS)
 
@@ -204,8 +216,17 @@ class Worker(Scanner):
         growing = len(self.short) < 64 * MAX_SHORT_SLOTS
         self.use_tables(64, short_percent=35 if growing else 65, long_percent=60)
 
+    def make_work(self, n_bytes: int) -> None:
+        """Make memory in which a piece of `n_bytes` can be merged."""
+        f = self.fields
+        self.long_work = np.empty(self.kernels.merge.LONG_WORK_BYTES * n_bytes, np.uint8)
+        self.set(f.LONG_WORK, address(self.long_work))
+        self.set(f.LONG_ROOM, n_bytes)
+
     def make_room(self, what: int) -> None:
         """Double the table that is full; at its cap, forget everything."""
+        if what == self.kernels.encode.WORK_FULL:
+            return self.make_work(self.get(self.fields.LONGEST) * 5 // 4)
         n_short, n_long = len(self.short) // 64, len(self.long) // 32
         if what == self.kernels.encode.SHORT_FULL:
             if n_short >= MAX_SHORT_SLOTS:
@@ -272,5 +293,7 @@ class Worker(Scanner):
             self.make_room(status)
         begins -= address(target)
         begins >>= dtype.itemsize.bit_length() - 1
+        if self.get(f.LONG_ROOM) > MAX_KEPT_WORK:
+            self.make_work(1 << 10)
         ids = target[: int(begins[-1]) * dtype.itemsize].view(dtype)
         return ids.copy() if out is None else ids, begins

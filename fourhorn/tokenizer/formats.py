@@ -15,6 +15,7 @@ import base64
 import binascii
 import itertools
 import json
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def assemble(
 
     `special` names the special tokens; None or what is missing in it is taken from tokens written like `<…>` or `[…]`.
     """
-    if not isinstance(encoder, dict) or not all(isinstance(i, int) for i in encoder.values()):
+    if not isinstance(encoder, dict) or not set(map(type, encoder.values())) <= {int}:
         raise UserError(f"{encoder_name} is not a vocabulary: it must map each token to its id.")
     numbers = {visible(bytes([byte])): number for number, byte in enumerate(BYTE_OF_TOKEN)}
     missing = [text for text in numbers if text not in encoder]
@@ -126,21 +127,24 @@ def assemble(
             f"({missing[0]}) has no token."
         )
     merges: list[Pair] = []
-    for line_number, line in enumerate(merge_lines, start=first_line):
+    for line in merge_lines:
         left, _, right = line.partition(" ")
-        if left not in numbers or right not in numbers:
+        try:
+            merges.append((numbers[left], numbers[right]))
+        except KeyError:
+            line_number = first_line + len(merges)
             raise UserError(
                 f"{merges_name} is damaged at line {line_number:,}: {line!r} is not two tokens that earlier lines make."
-            )
-        if left + right not in encoder:
-            raise UserError(
-                f"{encoder_name} does not belong to {merges_name}: line {line_number:,} makes {left + right!r}, "
-                "which has no id. Use the two files of one vocabulary."
-            )
-        merges.append((numbers[left], numbers[right]))
+            ) from None
         numbers.setdefault(left + right, 255 + len(merges))
     if len(numbers) != 256 + len(merges):
         Vocabulary.of(merges, merges_name)  # names the duplicate
+    if not numbers.keys() <= encoder.keys():
+        text, number = next((text, number) for text, number in numbers.items() if text not in encoder)
+        raise UserError(
+            f"{encoder_name} does not belong to {merges_name}: line {first_line + number - 256:,} makes {text!r}, "
+            "which has no id. Use the two files of one vocabulary."
+        )
     ids = [encoder[text] for text in numbers]
     if any(a >= b for a, b in itertools.pairwise(ids[256:])):
         raise UserError(
@@ -163,14 +167,14 @@ def encoder_text(vocabulary: Vocabulary) -> str:
 
 def encoder_of(vocabulary: Vocabulary) -> dict[str, int]:
     """`{token in printable characters: id}`, special tokens as they are, in order of ids."""
-    names = [visible(data) for data in vocabulary.token_bytes]
+    names = vocabulary.names
     ids = range(len(names)) if vocabulary.ids is None else vocabulary.ids
-    return dict(sorted([*zip(names, ids), *vocabulary.special_tokens.items()], key=lambda item: item[1]))
+    return dict(sorted([*zip(names, ids), *vocabulary.special_tokens.items()], key=operator.itemgetter(1)))
 
 
 def merge_lines(vocabulary: Vocabulary) -> list[str]:
     """Each merge as `left right` in printable characters."""
-    names = [visible(data) for data in vocabulary.token_bytes]
+    names = vocabulary.names
     return [f"{names[left]} {names[right]}" for left, right in vocabulary.merges]
 
 

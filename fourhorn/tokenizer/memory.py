@@ -38,7 +38,12 @@ def new_bytes(n: int) -> tuple[bytes, int]:
     make.restype, make.argtypes = ctypes.py_object, [ctypes.c_char_p, ctypes.c_ssize_t]
     find.restype, find.argtypes = ctypes.c_void_p, [ctypes.py_object]
     data = make(None, n)
-    return data, find(data)
+    where = find(data)
+    if n >= 2 * HUGE_PAGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+        start = where + -where % HUGE_PAGE_BYTES
+        length = (where + n - start) & -HUGE_PAGE_BYTES
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), mmap.MADV_HUGEPAGE)
+    return data, where
 
 
 @functools.cache

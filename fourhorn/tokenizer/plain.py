@@ -1,4 +1,4 @@
-"""The slower engine, in plain Python: what encodes and decodes where Numba is missing.
+"""The slower engine, in plain Python: what encodes and decodes where kernels cannot be compiled.
 
 Section 2.2, the algorithms of `bpe.py` with two things a working engine needs: pieces once encoded are remembered, and
 long pieces are merged with a heap, so that no text takes quadratic time. Same interface as `fast.FastEngine`.

@@ -1,7 +1,7 @@
 """The tokenizer: text to ids and back, exactly as GPT-2 does it.
 
 Section 2.2: a byte-level BPE can encode any Unicode string, and decoding what it encoded gives back the same bytes. The
-work is done by one of two engines with the same results, `fast.py` (Numba) or `plain.py`. Special tokens follow
+work is done by one of two engines with the same results, `fast.py` (compiled) or `plain.py`. Special tokens follow
 tiktoken's contract: in user text `<|endoftext|>` is ordinary text unless it is allowed, and `encode` refuses it.
 Text or bytes in, ids out (uint16, or uint32 beyond 65,536 ids). An id outside the vocabulary raises `UserError`.
 """
@@ -64,7 +64,7 @@ class Tokenizer:
 
     @property
     def engine(self) -> str:
-        """What does the work: `Numba` or `plain Python`."""
+        """What does the work: `compiled` or `plain Python`."""
         return str(self._engine.name)
 
     @functools.cached_property
@@ -174,20 +174,17 @@ class Tokenizer:
         The second array has one entry more than there are documents: `tokens[starts[i]:starts[i + 1]]` is document i.
         """
         work = list(batches(documents))
-        # Every batch gets room for its worst case, an id per byte; memory that is not written to is never there.
-        rooms = [sum(map(len, batch.parts)) + len(batch.parts) + 64 for batch in work]
-        tokens = np.empty(sum(rooms) + 64, self.dtype)
-        ends = list(itertools.accumulate(rooms, initial=0))
-        end = 0
+        # Room for the worst case, an id per byte; memory that is not written to is never there.
+        tokens = np.empty(
+            sum(sum(map(len, batch.parts)) + len(batch.parts) for batch in work) + 64, self.dtype
+        )
+        begins, end = [], 0
 
-        def encode(job: tuple[Batch, int]) -> tuple[Tokens, NDArray[np.int64]]:
-            batch, begin = job
-            out = tokens[end if n_threads == 1 else begin :]
+        def encode(batch: Batch) -> tuple[Tokens, NDArray[np.int64]]:
+            out = tokens[end:] if n_threads == 1 else None
             return self._engine.encode_documents(batch.parts, separator, batch.continues, out)  # type: ignore[no-any-return]
 
-        begins = []
-        results: Iterator[tuple[Tokens, NDArray[np.int64]]] = in_order(encode, zip(work, ends), n_threads)
-        for (ids, starts), batch in zip(results, work):
+        for (ids, starts), batch in zip(in_order(encode, work, n_threads), work):
             if n_threads > 1:
                 tokens[end : end + len(ids)] = ids
             begins.append(starts[int(batch.continues) : -1] + end)

@@ -6,6 +6,8 @@ Raises `UserError` for a vocabulary that is no byte-level BPE or contradicts its
 """
 
 import functools
+import itertools
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -50,6 +52,19 @@ class Vocabulary:
             raise UserError(f"{self.where} has id {max(taken):,}; at most {MAX_TOKENS - 1:,} is possible.")
 
     def _check_merges(self) -> None:
+        known = all(map(operator.lt, map(max, self.merges), itertools.count(256)))
+        if not known or min(map(min, self.merges), default=0) < 0 or len(set(self.merges)) < len(self.merges):
+            self._name_wrong_merge()
+        if len(set(self.token_bytes)) != len(self.token_bytes):
+            made: dict[bytes, int] = {}
+            for i, data in enumerate(self.token_bytes):
+                if made.setdefault(data, i) != i:
+                    raise UserError(
+                        f"{self.where} is not a vocabulary of GPT-2's kind: merge {i - 255} makes {visible(data)!r}, "
+                        f"which {'is a byte' if made[data] < 256 else f'merge {made[data] - 255} makes'} already."
+                    )
+
+    def _name_wrong_merge(self) -> None:
         seen: dict[Pair, int] = {}
         for i, pair in enumerate(self.merges):
             if not (0 <= pair[0] < 256 + i and 0 <= pair[1] < 256 + i):
@@ -62,14 +77,6 @@ class Vocabulary:
                     "Remove the duplicate or fetch the file again."
                 )
             seen[pair] = i
-        if len(set(self.token_bytes)) != len(self.token_bytes):
-            made: dict[bytes, int] = {}
-            for i, data in enumerate(self.token_bytes):
-                if made.setdefault(data, i) != i:
-                    raise UserError(
-                        f"{self.where} is not a vocabulary of GPT-2's kind: merge {i - 255} makes {visible(data)!r}, "
-                        f"which {'is a byte' if made[data] < 256 else f'merge {made[data] - 255} makes'} already."
-                    )
 
     def _show(self, pair: Pair) -> str:
         return f"{visible(self.token_bytes[pair[0]])} {visible(self.token_bytes[pair[1]])}"
@@ -78,6 +85,13 @@ class Vocabulary:
     def token_bytes(self) -> list[bytes]:
         """The bytes of every token but the special ones, by number."""
         return token_bytes(self.merges)
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """Every token but the special ones as vocabulary files write it, by number."""
+        characters = visible(b"".join(self.token_bytes))
+        ends = itertools.accumulate(map(len, self.token_bytes), initial=0)
+        return [characters[start:end] for start, end in itertools.pairwise(ends)]
 
     @functools.cached_property
     def bytes_of_id(self) -> dict[int, bytes]:

@@ -115,22 +115,21 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_without_numba_the_plain_engine_works_and_says_so() -> None:
+def test_without_a_compiler_the_plain_engine_works_and_says_so() -> None:
     code = (
-        "import sys; sys.modules['numba'] = None\n"
+        "import sys; sys.modules['llvmlite'] = None\n"
         "from fourhorn.tokenizer import Tokenizer\n"
         "t = Tokenizer.train(['hello hello'], n_vocab=258)\n"
         "print(t.engine, t.encode_ordinary('hello'), t.decode([71, 68]))"
     )
     result = run(code)
-    assert result.stdout == "plain Python [71, 256, 75, 78] he\n" or "plain Python" in result.stdout, (
-        result.stderr
-    )
-    assert result.stderr.count("runs without Numba") == 1
+    assert result.stdout == "plain Python [71, 256, 75, 78] he\n", result.stderr
+    assert result.stderr.count("runs in plain Python") == 1
 
 
-def test_importing_the_tokenizer_imports_neither_torch_nor_numba() -> None:
-    code = "import sys, fourhorn.tokenizer; print([m for m in ('torch', 'numba') if m in sys.modules])"
+def test_importing_the_tokenizer_imports_neither_torch_nor_a_compiler() -> None:
+    names = ("torch", "numba", "llvmlite")
+    code = f"import sys, fourhorn.tokenizer; print([m for m in {names} if m in sys.modules])"
     assert run(code).stdout == "[]\n"
 
 
@@ -146,19 +145,3 @@ def test_threads_share_a_tokenizer(small: Tokenizer) -> None:
 def test_an_output_without_room_is_refused(small: Tokenizer) -> None:
     with pytest.raises(ValueError, match="out has"):
         small._engine.encode_documents([b"hello"], out=np.empty(5, np.uint16))
-
-
-def test_without_a_place_for_compiled_code_the_fast_engine_still_works_and_says_so() -> None:
-    code = (
-        "import numba\n"
-        "real = numba.njit\n"
-        "def njit(**options):\n"
-        "    if options.pop('cache', False): raise RuntimeError('no locator available')\n"
-        "    return real(**options)\n"
-        "numba.njit = njit\n"
-        "from fourhorn.tokenizer.fast import numba_kernels\n"
-        "print(numba_kernels().intrinsics.cached, numba_kernels().encode.encode_parts.py_func.__name__)\n"
-    )
-    result = run(code)
-    assert result.stdout == "False encode_parts\n", result.stderr
-    assert result.stderr.count("Set NUMBA_CACHE_DIR to a writable folder") == 1

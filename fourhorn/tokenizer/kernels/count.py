@@ -6,10 +6,9 @@ to the arena. Afterwards the distinct pieces are laid out as one long row of tok
 
 # mypy: disable-error-code="no-untyped-def"
 from fourhorn.tokenizer.kernels.encode import DONE, LONG_FULL, SHORT_FULL, begin_part
+from fourhorn.tokenizer.kernels.functions import inner, kernel
 from fourhorn.tokenizer.kernels.intrinsics import (
     differ24,
-    inner,
-    kernel,
     load8,
     load32,
     load64,
@@ -122,8 +121,6 @@ def count_parts(state):
     while part < n_parts and status == DONE:
         if not get(state, BEGUN):
             begin_part(state, part)
-            put(state, NEXT, 0)
-            put(state, N_STARTS, 0)
         while status == DONE:
             if get(state, NEXT) == get(state, N_STARTS):
                 if get(state, ENDED):
@@ -175,7 +172,7 @@ def row_length(short, n_short, long, n_long):
 def write_piece(row, at, address, length, count, byte_tokens):
     """Write one piece and its end mark into the row; returns the place after it."""
     for i in range(length):
-        store64(row + ROW_BYTES * at, load32(byte_tokens + 4 * load8(address + i)) | -1 << 32)
+        store64(row + ROW_BYTES * at, load32(byte_tokens + 4 * load8(address + i)) | (-1 << 32))
         store64(row + ROW_BYTES * at + 8, count)
         at += 1
     store64(row + ROW_BYTES * at, -1)

@@ -6,25 +6,18 @@ are copied to the output, and the output advances by what counts. Long pieces ke
 """
 
 # mypy: disable-error-code="no-untyped-def"
-import numpy as np
-
+from fourhorn.tokenizer.kernels.functions import inlined, inner, kernel
 from fourhorn.tokenizer.kernels.intrinsics import (
     copy32,
     differ24,
-    inlined,
-    inner,
-    kernel,
-    load8,
-    load16,
     load32,
     load64,
     shift_right,
-    store8,
     store16,
     store32,
     store64,
 )
-from fourhorn.tokenizer.kernels.merge import MERGE_BYTES, build_pairs, merge_long, merge_short
+from fourhorn.tokenizer.kernels.merge import MERGE_BYTES, merge_long, merge_short, put_pair
 from fourhorn.tokenizer.kernels.pieces import (
     KEY_BYTES,
     SHORT_BYTES,
@@ -49,10 +42,14 @@ from fourhorn.tokenizer.kernels.state import (
     LONG,
     LONG_LIMIT,
     LONG_MASK,
+    LONG_ROOM,
+    LONG_WORK,
+    LONGEST,
     N_LONG,
     N_PARTS,
     N_SHORT,
     N_STARTS,
+    NEXT,
     OFFSETS,
     OUT,
     PART,
@@ -64,6 +61,7 @@ from fourhorn.tokenizer.kernels.state import (
     TEXT,
     TEXT_BYTES,
     WIDE_CLASS,
+    WORK,
     get,
     put,
 )
@@ -72,7 +70,7 @@ SLOT_SHIFT = 6  # 64 bytes
 SLOT_IDS, SLOT_COUNT = 24, 56
 ARENA_ROOM = 1 << 19  # what one batch of pieces can add at most
 SWAP_MASK = 0xF0  # one displaced piece in 16 is moved to the front of its chain
-DONE, SHORT_FULL, LONG_FULL = 0, 1, 2
+DONE, SHORT_FULL, LONG_FULL, WORK_FULL = 0, 1, 2, 3
 
 
 @inlined
@@ -81,19 +79,19 @@ def write_ids(state, tokens, count, out):
     ids = get(state, IDS)
     if get(state, ID_SHIFT) == 1:
         for i in range(count):
-            store16(out + 2 * i, load32(ids + 4 * np.int64(tokens[i])))
+            store16(out + 2 * i, load32(ids + 4 * load32(tokens + 4 * i)))
         return 2 * count
     for i in range(count):
-        store32(out + 4 * i, load32(ids + 4 * np.int64(tokens[i])))
+        store32(out + 4 * i, load32(ids + 4 * load32(tokens + 4 * i)))
     return 4 * count
 
 
 @inner
-def long_piece(state, address, length, out, tokens, work):
+def long_piece(state, address, length, out):
     """Write the ids of a piece of more than 23 bytes; returns how many bytes."""
     if length > MERGE_BYTES:
-        merged = merge_long(state, address, length)
-        return write_ids(state, merged, len(merged), out)
+        count = merge_long(state, address, length)
+        return write_ids(state, get(state, LONG_WORK), count, out)
     arena, h = get(state, ARENA), hash_long(address, length)
     slot = find_long(get(state, LONG), get(state, LONG_MASK), arena, address, length, h)
     padded = (length + 7) & ~7
@@ -102,7 +100,7 @@ def long_piece(state, address, length, out, tokens, work):
         for i in range(0, n_bytes, 32):
             copy32(out + i, ids + i)
         return n_bytes
-    n_bytes = write_ids(state, tokens, merge_short(state, address, length, tokens, work), out)
+    n_bytes = write_ids(state, get(state, WORK), merge_short(state, address, length), out)
     used = get(state, ARENA_USED)
     for i in range(0, length, 8):
         store64(arena + used + i, load64(address + i))
@@ -118,18 +116,18 @@ def long_piece(state, address, length, out, tokens, work):
 
 
 @inner
-def add_short(state, slot, key, address, length, out, tokens, work):
+def add_short(state, slot, key, address, length, out):
     """Merge a new short piece, write its ids and remember them; returns how many bytes were written.
 
     If they are too many for the slot, only the key is kept there (count 0) and the ids are kept as a long piece's.
     """
-    n_bytes = write_ids(state, tokens, merge_short(state, address, length, tokens, work), out)
+    n_bytes = write_ids(state, get(state, WORK), merge_short(state, address, length), out)
     for i in range(0, 24, 8):
         store64(slot + i, load64(key + i))
     put(state, N_SHORT, get(state, N_SHORT) + 1)
     if n_bytes > SLOT_COUNT - SLOT_IDS:
         store64(slot + SLOT_COUNT, 0)
-        return long_piece(state, address, length, out, tokens, work)
+        return long_piece(state, address, length, out)
     copy32(slot + SLOT_IDS, out)
     store64(slot + SLOT_COUNT, n_bytes)
     return n_bytes
@@ -145,31 +143,31 @@ def swap_slots(a, b):
 
 
 @inner
-def other_piece(state, i, home, key, out, tokens, work):
+def other_piece(state, i, home, key, out):
     """Write the ids of piece `i`, which is not in its home slot: displaced, new or long; returns how many bytes."""
     both = load64(get(state, STARTS) + 4 * i)
     start = both & 0xFFFFFFFF
     length = shift_right(both, 32) - start
     address = get(state, TEXT) + start
     if length > SHORT_BYTES:
-        return long_piece(state, address, length, out, tokens, work)
+        return long_piece(state, address, length, out)
     slot = home
     if differ24(key, home):
         slot = find_short(get(state, SHORT), get(state, SHORT_SHIFT), SLOT_SHIFT, key, home)
         if load64(slot + 16) == 0:
-            return add_short(state, slot, key, address, length, out, tokens, work)
+            return add_short(state, slot, key, address, length, out)
         if out & SWAP_MASK == 0:
             swap_slots(home, slot)
             slot = home
     n_bytes = load64(slot + SLOT_COUNT)
     if n_bytes == 0:
-        return long_piece(state, address, length, out, tokens, work)
+        return long_piece(state, address, length, out)
     copy32(out, slot + SLOT_IDS)
     return n_bytes
 
 
 @inner
-def encode_batch(state, out, tokens, work):
+def encode_batch(state, out):
     """Write the ids of all pieces of a batch; returns where the output ends."""
     key = get(state, KEYS)
     for i in range(get(state, N_STARTS)):
@@ -177,9 +175,10 @@ def encode_batch(state, out, tokens, work):
         n_bytes = load64(slot + SLOT_COUNT)
         copy32(out, slot + SLOT_IDS)
         if differ24(slot, key) or n_bytes == 0:
-            n_bytes = other_piece(state, i, slot, key, out, tokens, work)
+            n_bytes = other_piece(state, i, slot, key, out)
         out += n_bytes
         key += KEY_BYTES
+    put(state, NEXT, get(state, N_STARTS))
     return out
 
 
@@ -191,7 +190,8 @@ def begin_part(state, part):
     put(state, TEXT_BYTES, load64(offsets + 8) - load64(offsets))
     for field in range(AT, WIDE_CLASS + 8, 8):
         put(state, field, 0)
-    put(state, ENDED, 0)
+    for field in range(NEXT, ENDED + 8, 8):
+        put(state, field, 0)
     put(state, BEGUN, 1)
 
 
@@ -202,7 +202,6 @@ def encode_parts(state):
     There is none if SEPARATOR is negative, nor before the first part if it CONTINUES a document. Returns DONE, or which
     table is full: then the caller makes it larger and calls again.
     """
-    tokens, work = np.empty(128, np.int64), np.empty((3, 128), np.uint32)
     part, n_parts, out = get(state, PART), get(state, N_PARTS), get(state, OUT)
     status = DONE
     while part < n_parts and status == DONE:
@@ -212,7 +211,7 @@ def encode_parts(state):
                 store32(out, get(state, SEPARATOR))
                 out += 1 << get(state, ID_SHIFT)
             begin_part(state, part)
-        while not get(state, ENDED) and status == DONE:
+        while status == DONE and not (get(state, ENDED) and get(state, NEXT) == get(state, N_STARTS)):
             if get(state, N_SHORT) > get(state, SHORT_LIMIT):
                 status = SHORT_FULL
             elif get(state, N_LONG) > get(state, LONG_LIMIT) or get(state, ARENA_USED) + ARENA_ROOM > get(
@@ -220,8 +219,12 @@ def encode_parts(state):
             ):
                 status = LONG_FULL
             else:
-                next_pieces(state, SLOT_SHIFT)
-                out = encode_batch(state, out, tokens, work)
+                if get(state, NEXT) == get(state, N_STARTS):
+                    next_pieces(state, SLOT_SHIFT)
+                if get(state, LONGEST) > get(state, LONG_ROOM):
+                    status = WORK_FULL
+                else:
+                    out = encode_batch(state, out)
         if status == DONE:
             put(state, BEGUN, 0)
             part += 1
@@ -232,48 +235,7 @@ def encode_parts(state):
 
 
 @kernel
-def fill_pairs(lefts, rights, pairs):
-    """Fill the table of pairs."""
-    build_pairs(lefts, rights, pairs, len(pairs) - 1)
-
-
-@inlined
-def decode_entry(ids, i, id_shift, table):
-    """Where the entry of id number `i` stands."""
-    return table + 32 * (load16(ids + 2 * i) if id_shift == 1 else load32(ids + 4 * i))
-
-
-@kernel
-def decoded_bytes(ids, n, id_shift, table, n_vocab):
-    """How many bytes `n` ids stand for; -1 if one of them is not in the table."""
-    total = 0
-    for i in range(n):
-        entry = decode_entry(ids, i, id_shift, table)
-        if entry >= table + 32 * n_vocab:
-            return -1
-        length = load64(entry + 24)
-        if length < 0:
-            return -1
-        total += length
-    return total
-
-
-@kernel
-def decode_tokens(ids, n, id_shift, table, out, end):
-    """Write the bytes of `n` ids at an address to `out`, not beyond `end`.
-
-    The table has 32 bytes per id: the first 24 bytes, and how many there are; beyond 24 the address of all of them
-    stands in place of the first eight.
-    """
-    for i in range(n):
-        entry = decode_entry(ids, i, id_shift, table)
-        length = load64(entry + 24)
-        source = entry if length <= 24 else load64(entry)
-        if out + length + 32 <= end:
-            copy32(out, source)
-            for j in range(32, length, 32):
-                copy32(out + j, source + j)
-        else:
-            for j in range(length):
-                store8(out + j, load8(source + j))
-        out += length
+def fill_pairs(merges, n_merges, pairs, mask):
+    """Fill the table of pairs: merge number i, two 32-bit numbers, makes token 256 + i."""
+    for i in range(n_merges):
+        put_pair(pairs, mask, load32(merges + 8 * i), load32(merges + 8 * i + 4), 256 + i)

@@ -1,21 +1,47 @@
-"""Applying merges to one piece: `bpe.encode_piece` on arrays.
+"""Applying merges to one piece: `bpe.encode_piece` on memory.
 
-Section 2.2. Short pieces look for the best pair by a vectorized minimum over `rank << 8 | position`, which finds the
-earliest-learned merge and its leftmost place at once. Pieces over 96 bytes use a linked list and a heap of the merges
-that are possible, so the time is O(n log n) whatever the text.
+Section 2.2. Short pieces look for the best pair by a vectorized minimum over `token << 8 | position`, which finds the
+earliest-learned merge and its leftmost place at once. Pieces over 96 bytes keep a list of places for each merge that is
+possible. A merge makes only pairs whose merges were learned later, and makes them from left to right, so the lists are
+worked off in order of merges and each from its beginning, in time that is linear in the piece.
 """
 
 # mypy: disable-error-code="no-untyped-def"
-import numpy as np
-
-from fourhorn.tokenizer.kernels.intrinsics import inlined, inner, load8, load32, load64, shift_right
+from fourhorn.tokenizer.kernels.functions import apart, inlined, inner
+from fourhorn.tokenizer.kernels.intrinsics import (
+    load8,
+    load32,
+    load64,
+    lowest_bit,
+    shift_right,
+    smallest16,
+    store32,
+    store64,
+)
 from fourhorn.tokenizer.kernels.pieces import MIX_1
-from fourhorn.tokenizer.kernels.state import BYTE_TOKENS, PAIR_MASK, PAIRS, get
+from fourhorn.tokenizer.kernels.state import (
+    BYTE_TOKENS,
+    LONG_WORK,
+    MERGE_BITS,
+    MERGE_LISTS,
+    N_ENTRIES,
+    N_MERGE_WORDS,
+    PAIR_MASK,
+    PAIRS,
+    WORK,
+    get,
+    put,
+)
 
 MERGE_BYTES = 96
 NONE = 0xFFFFFFFF
 TOKEN_BITS = 21
 TOKEN_MASK = (1 << TOKEN_BITS) - 1
+BEST, FOLLOWING, BEFORE = 512, 1024, 1536  # rows of WORK behind the tokens, of 128 32-bit numbers
+WORK_BYTES = 2048
+# Of LONG_WORK, for each byte of a piece: token, the next token's place, one more than that of the token before, the
+# merge with the next; and three entries of lists, each a place and the next entry.
+LONG_WORK_BYTES = 40
 
 
 @inlined
@@ -32,143 +58,145 @@ def find_merge(pairs, mask, left, right):
         i = (i + 1) & mask
 
 
-@inlined
+@inner
 def candidate(pairs, mask, left, right, position):
     """`token << 8 | position` for a pair that merges, else NONE."""
     token = find_merge(pairs, mask, left, right)
-    return np.uint32(NONE if token == NONE else token << 8 | position)
+    if token == NONE:
+        return NONE
+    return token << 8 | position
 
 
-@inner
-def merge_short(state, address, n, tokens, work):
-    """Merge a piece of `n` <= 96 bytes; its tokens are left in `tokens`, their count is returned.
-
-    `work` has three rows of uint32: candidates, and for each token which follows it and which is before it.
-    """
+@apart
+def merge_short(state, address, n):
+    """Merge a piece of `n` <= 96 bytes; its tokens are left in WORK, their count is returned."""
     pairs, mask, byte_tokens = get(state, PAIRS), get(state, PAIR_MASK), get(state, BYTE_TOKENS)
-    best_of, following, before = work[0], work[1], work[2]
+    tokens = get(state, WORK)
+    best_of, following, before = tokens + BEST, tokens + FOLLOWING, tokens + BEFORE
     padded = (n + 15) & ~15
     for i in range(n):
-        tokens[i] = load32(byte_tokens + 4 * load8(address + i))
-        following[i] = i + 1
-        before[i] = i - 1
+        store32(tokens + 4 * i, load32(byte_tokens + 4 * load8(address + i)))
+        store32(following + 4 * i, i + 1)
+        store32(before + 4 * i, i - 1)
     for i in range(n - 1):
-        best_of[i] = candidate(pairs, mask, tokens[i], tokens[i + 1], i)
+        left, right = load32(tokens + 4 * i), load32(tokens + 4 * i + 4)
+        store32(best_of + 4 * i, candidate(pairs, mask, left, right, i))
     for i in range(n - 1, padded):
-        best_of[i] = NONE
+        store32(best_of + 4 * i, NONE)
     while True:
-        best = np.uint32(NONE)
-        for i in range(padded):
-            best = min(best, best_of[i])
-        if best == np.uint32(NONE):
+        best = smallest16(best_of, padded)
+        if best == NONE:
             break
-        place, token = np.int64(best) & 0xFF, np.int64(best) >> 8
-        gone = following[place]
-        after = following[gone]
-        tokens[place] = token
-        following[place] = after
-        best_of[gone] = NONE
-        best_of[place] = NONE
+        place, token = best & 0xFF, best >> 8
+        gone = load32(following + 4 * place)
+        after = load32(following + 4 * gone)
+        store32(tokens + 4 * place, token)
+        store32(following + 4 * place, after)
+        store32(best_of + 4 * gone, NONE)
+        store32(best_of + 4 * place, NONE)
         if after < n:
-            before[after] = place
-            best_of[place] = candidate(pairs, mask, token, tokens[after], place)
+            store32(before + 4 * after, place)
+            found = candidate(pairs, mask, token, load32(tokens + 4 * after), place)
+            store32(best_of + 4 * place, found)
         if place > 0:
-            left = before[place]
-            best_of[left] = candidate(pairs, mask, tokens[left], token, left)
+            left = load32(before + 4 * place)
+            found = candidate(pairs, mask, load32(tokens + 4 * left), token, left)
+            store32(best_of + 4 * left, found)
+    return gather(tokens, following, n)
+
+
+@inlined
+def gather(tokens, following, n):
+    """Move the tokens that are left to the front; returns how many."""
     count, i = 0, 0
     while i < n:
-        tokens[count] = tokens[i]
-        i = following[i]
+        store32(tokens + 4 * count, load32(tokens + 4 * i))
+        i = load32(following + 4 * i)
         count += 1
     return count
 
 
-@inner
-def sift_up(heap, n, item):
-    """Put an item into a min-heap of `n` items."""
-    i = n
-    while i > 0:
-        parent = (i - 1) >> 1
-        if heap[parent] <= item:
-            break
-        heap[i] = heap[parent]
-        i = parent
-    heap[i] = item
+@inlined
+def note_merge(state, ranks, entries, place, token):
+    """Note that the token at a place may merge with the next one into `token` (or NONE)."""
+    store32(ranks + 4 * place, token)
+    if token != NONE:
+        entry, listed = get(state, N_ENTRIES), get(state, MERGE_LISTS) + 8 * token
+        put(state, N_ENTRIES, entry + 1)
+        store64(entries + 8 * entry, place)
+        word, bit = get(state, MERGE_BITS) + 8 * (token >> 6), 1 << (token & 63)
+        bits = load64(word)
+        if bits & bit:
+            store32(entries + 8 * load32(listed + 4) + 4, entry)
+        else:
+            store64(word, bits | bit)
+            store32(listed, entry)
+        store32(listed + 4, entry)
 
 
-@inner
-def sift_down(heap, n, i, item):
-    """Put an item at place `i` of a min-heap of `n` items, or below."""
-    while True:
-        child = 2 * i + 1
-        if child >= n:
-            break
-        if child + 1 < n and heap[child + 1] < heap[child]:
-            child += 1
-        if heap[child] >= item:
-            break
-        heap[i] = heap[child]
-        i = child
-    heap[i] = item
-
-
-@inner
+@apart
 def merge_long(state, address, n):
-    """Merge a piece of any length; returns its tokens."""
+    """Merge a piece of any length; its tokens are left in LONG_WORK, their count is returned."""
     pairs, mask, byte_tokens = get(state, PAIRS), get(state, PAIR_MASK), get(state, BYTE_TOKENS)
-    tokens = np.empty(n, np.int32)
-    following = np.empty(n, np.int32)
-    before = np.empty(n, np.int32)
-    rank = np.full(n, NONE, np.int64)  # the merge of each token with the one after it
-    heap = np.empty(3 * n + 8, np.int64)  # rank << 40 | position
-    size = 0
+    tokens = get(state, LONG_WORK)
+    following, before, ranks, entries = tokens + 4 * n, tokens + 8 * n, tokens + 12 * n, tokens + 16 * n
     for i in range(n):
-        tokens[i] = load32(byte_tokens + 4 * load8(address + i))
-        following[i], before[i] = i + 1, i - 1
+        store32(tokens + 4 * i, load32(byte_tokens + 4 * load8(address + i)))
+        store32(following + 4 * i, i + 1)
+        store32(before + 4 * i, i)
+    put(state, N_ENTRIES, 0)
     for i in range(n - 1):
-        rank[i] = find_merge(pairs, mask, np.int64(tokens[i]), np.int64(tokens[i + 1]))
-        if rank[i] != NONE:
-            heap[size] = rank[i] << 40 | i
-            size += 1
-    for i in range(size // 2 - 1, -1, -1):
-        sift_down(heap, size, i, heap[i])
-    while size > 0:
-        best = heap[0]
-        size -= 1
-        if size > 0:
-            sift_down(heap, size, 0, heap[size])
-        i, token = best & ((1 << 40) - 1), best >> 40
-        if rank[i] != token:
-            continue  # this pair was changed since
-        gone = following[i]
-        after = following[gone]
-        tokens[i], following[i] = token, after
-        rank[i] = rank[gone] = NONE
-        if after < n:
-            before[after] = i
-        left = before[i]
-        for side in range(2):
-            a, b = (left, i) if side == 0 else (i, after)
-            if a < 0 or b >= n:
-                continue
-            rank[a] = find_merge(pairs, mask, np.int64(tokens[a]), np.int64(tokens[b]))
-            if rank[a] != NONE:
-                sift_up(heap, size, rank[a] << 40 | a)
-                size += 1
-    count, i = 0, 0
-    while i < n:
-        tokens[count] = tokens[i]
-        i = following[i]
-        count += 1
-    return tokens[:count]
+        left, right = load32(tokens + 4 * i), load32(tokens + 4 * i + 4)
+        note_merge(state, ranks, entries, i, find_merge(pairs, mask, left, right))
+    store32(ranks + 4 * (n - 1), NONE)
+    word = get(state, MERGE_BITS)
+    end_of_words = word + 8 * get(state, N_MERGE_WORDS)
+    while word < end_of_words:
+        bits = load64(word)
+        if bits == 0:
+            word += 8
+            continue
+        store64(word, bits & (bits - 1))
+        token = (word - get(state, MERGE_BITS)) * 8 + lowest_bit(bits)
+        listed = get(state, MERGE_LISTS) + 8 * token
+        entry, end = load32(listed), load32(listed + 4)
+        while True:
+            i = load32(entries + 8 * entry)
+            if load32(ranks + 4 * i) == token:  # else the pair there was changed since
+                merge_at(state, tokens, n, i, token)
+            if entry == end:
+                break
+            entry = load32(entries + 8 * entry + 4)
+    return gather(tokens, following, n)
+
+
+@inlined
+def merge_at(state, tokens, n, i, token):
+    """Merge the token at place `i` with the next one, and note the merges that this makes possible."""
+    pairs, mask = get(state, PAIRS), get(state, PAIR_MASK)
+    following, before, ranks, entries = tokens + 4 * n, tokens + 8 * n, tokens + 12 * n, tokens + 16 * n
+    gone = load32(following + 4 * i)
+    after = load32(following + 4 * gone)
+    store32(tokens + 4 * i, token)
+    store32(following + 4 * i, after)
+    store32(ranks + 4 * gone, NONE)
+    left = load32(before + 4 * i) - 1
+    if left >= 0:
+        found = find_merge(pairs, mask, load32(tokens + 4 * left), token)
+        note_merge(state, ranks, entries, left, found)
+    if after < n:
+        store32(before + 4 * after, i + 1)
+        found = find_merge(pairs, mask, token, load32(tokens + 4 * after))
+        note_merge(state, ranks, entries, i, found)
+    else:
+        store32(ranks + 4 * i, NONE)
 
 
 @inner
-def build_pairs(lefts, rights, pairs, mask):
-    """Fill the table of pairs: merge number i makes token 256 + i."""
-    for i in range(len(lefts)):
-        key = np.int64(lefts[i]) << TOKEN_BITS | np.int64(rights[i])
-        slot = shift_right(key * MIX_1, 32) & mask
-        while load64(pairs.ctypes.data + 8 * slot) != 0:
-            slot = (slot + 1) & mask
-        pairs[slot] = key << TOKEN_BITS | (256 + i)
+def put_pair(pairs, mask, left, right, token):
+    """Put a merge into the table of pairs."""
+    key = left << TOKEN_BITS | right
+    slot = shift_right(key * MIX_1, 32) & mask
+    while load64(pairs + 8 * slot) != 0:
+        slot = (slot + 1) & mask
+    store64(pairs + 8 * slot, key << TOKEN_BITS | token)

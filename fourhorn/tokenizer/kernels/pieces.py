@@ -6,12 +6,10 @@ of two in size; an entry is never removed.
 """
 
 # mypy: disable-error-code="no-untyped-def"
+from fourhorn.tokenizer.kernels.functions import inlined, inner, kernel
 from fourhorn.tokenizer.kernels.intrinsics import (
     copy_masked,
     differ24,
-    inlined,
-    inner,
-    kernel,
     load32,
     load64,
     prefetch,
@@ -24,6 +22,7 @@ from fourhorn.tokenizer.kernels.state import (
     ENDED,
     KEY_MASKS,
     KEYS,
+    LONGEST,
     N_STARTS,
     NEXT,
     SHORT,
@@ -117,6 +116,7 @@ def next_pieces(state, slot_shift):
     put(state, NEXT, 0)
     put(state, N_STARTS, n)
     masks, table, shift = get(state, KEY_MASKS), get(state, SHORT), get(state, SHORT_SHIFT)
+    longest = 0
     for i in range(n):
         both = load64(starts + 4 * i)
         start = both & 0xFFFFFFFF
@@ -130,7 +130,8 @@ def next_pieces(state, slot_shift):
         else:
             store64(key + 16, NO_KEY)
             store64(key + 24, table)
-    return n
+            longest = max(longest, length)
+    put(state, LONGEST, longest)
 
 
 @inner

@@ -7,11 +7,10 @@ class, so that the algebra needs no special case. A byte that is no UTF-8 is a c
 """
 
 # mypy: disable-error-code="no-untyped-def"
+from fourhorn.tokenizer.kernels.functions import inlined, inner
 from fourhorn.tokenizer.kernels.intrinsics import (
     ascii_masks,
     count_bits,
-    inlined,
-    inner,
     load8,
     lowest_bit,
     shift_right,
@@ -61,7 +60,9 @@ def wide_character(address, end):
         return -1, 1
     if a < 0xF0:
         point = (a & 0x0F) << 12 | (b & 0x3F) << 6 | (c & 0x3F)
-        return (point, 3) if point >= 0x800 else (-1, 1)
+        if point < 0x800:
+            return -1, 1
+        return point, 3
     if address + 3 >= end:
         return -1, 1
     d = load8(address + 3)
@@ -127,13 +128,12 @@ def text_follows(state, address, end):
 
 
 @inlined
-def starts_in_block(state, block, end, masks, others, inside):
+def starts_in_block(state, block, end, letters, numbers, white, spaces, others, inside):
     """The bits where pieces start, but for contractions.
 
     A run of letters, numbers or others starts a piece, unless an ASCII space before it does. A run of white space
     starts one at its first character and, if something follows, at its last: `\\s+(?!\\S)` gives that one back.
     """
-    letters, numbers, white, spaces = masks
     starts = letters & ~(letters << 1 | get(state, LAST_LETTER))
     starts |= numbers & ~(numbers << 1 | get(state, LAST_NUMBER))
     starts |= others & ~(others << 1 | get(state, LAST_OTHER))
@@ -223,7 +223,7 @@ def find_starts(state, n):
             )
         letters, numbers, white, spaces = letters & valid, numbers & valid, white & valid, spaces & valid
         others = ~(letters | numbers | white) & valid
-        starts = starts_in_block(state, block, end, (letters, numbers, white, spaces), others, inside)
+        starts = starts_in_block(state, block, end, letters, numbers, white, spaces, others, inside)
         starts = (starts & ~get(state, CLEAR_BITS)) | get(state, SET_BITS)
         apostrophes &= starts
         if apostrophes:

@@ -4,7 +4,8 @@ A kernel gets the address of this array as its only argument, which makes a call
 half full the kernel returns, its caller makes the table larger, and the kernel goes on where it was.
 """
 
-from fourhorn.tokenizer.kernels.intrinsics import inlined, load64, store64
+from fourhorn.tokenizer.kernels.functions import inlined
+from fourhorn.tokenizer.kernels.intrinsics import load64, store64
 
 # What to read and write.
 TEXT, TEXT_BYTES, OUT, SCAN = 0, 8, 16, 24
@@ -30,7 +31,19 @@ CLASS_INDEX, CLASS_PAGES, KEY_MASKS, PAIRS, PAIR_MASK, BYTE_TOKENS, IDS, ID_SHIF
 SHORT, SHORT_SHIFT, N_SHORT, SHORT_LIMIT = 272, 280, 288, 296
 LONG, LONG_MASK, N_LONG, LONG_LIMIT = 304, 312, 320, 328
 ARENA, ARENA_USED, ARENA_BYTES, BEGUN = 336, 344, 352, 360
-N_FIELDS = 48
+# To merge in: fixed memory for a short piece; memory for a long one, how long it may be, how long the longest of a
+# batch is; of lists of places, the first and last entry for each token, a bit for each that is not empty, their words.
+WORK, LONG_WORK, LONG_ROOM, LONGEST, MERGE_LISTS, MERGE_BITS, N_MERGE_WORDS, N_ENTRIES = (
+    368,
+    376,
+    384,
+    392,
+    400,
+    408,
+    416,
+    424,
+)
+N_FIELDS = 56
 
 CLASS_OTHER, CLASS_LETTER, CLASS_NUMBER, CLASS_WHITE = 0, 1, 2, 3
 
