@@ -171,7 +171,8 @@ class Learner:
         self._set(k.N_PLACES, n_places)
         self._set(k.MIN_FREQUENCY, min_frequency)
         self._note_room()
-        k.first_pairs(address(self.state), address(np.full(256 * 256, k.NONE, np.uint32)))
+        pair_of = np.full(256 * 256, k.NONE, np.uint32)  # lives as long as the call
+        k.first_pairs(address(self.state), address(pair_of))
 
     def _set(self, field: int, value: int) -> None:
         self.state[field >> 3] = value
