@@ -5,8 +5,17 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from fourhorn.errors import UserError
+
 A = TypeVar("A")
 B = TypeVar("B")
+
+
+def at_least_one(**options: int) -> None:
+    """Refuse options, given by name, that are below one."""
+    for name, value in options.items():
+        if value < 1:
+            raise UserError(f"{name} {value} is impossible: give 1 or more.")
 
 
 def in_order(function: Callable[[A], B], work: Iterable[A], n_threads: int) -> Iterator[B]:

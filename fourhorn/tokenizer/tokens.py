@@ -30,6 +30,7 @@ from fourhorn.files import (
 )
 from fourhorn.progress import progress
 from fourhorn.tokenizer.source import BATCH_BYTES, Batch, input_hashes, read_batches
+from fourhorn.tokenizer.threads import at_least_one
 from fourhorn.tokenizer.tokenizer import Tokenizer, Tokens
 
 MAGIC, VERSION = "fourhorn-tokens", 1
@@ -63,6 +64,7 @@ def tokens(
         n_threads: threads that encode.
         text_column: the field of a record that holds its text.
     """
+    at_least_one(tokens_per_shard=tokens_per_shard, n_threads=n_threads)
     started = time.monotonic()
     destination = Path(destination)
     encoder = Tokenizer.load(tokenizer)
@@ -113,7 +115,6 @@ class ShardWriter:
     """Writes shards one after the other; `unfinished.json` remembers the whole ones, for the next run."""
 
     def __init__(self, folder: Path, tokenizer: Tokenizer, manifest: Manifest) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.tokenizer, self.manifest = folder, tokenizer, manifest
         self.shards: list[dict[str, Any]] = self._resume()
         self._stack = ExitStack()

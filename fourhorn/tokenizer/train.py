@@ -16,6 +16,7 @@ from fourhorn.progress import progress
 from fourhorn.tokenizer import formats
 from fourhorn.tokenizer.counter import make_counter
 from fourhorn.tokenizer.source import Batch, batches, input_hashes, read_batches
+from fourhorn.tokenizer.threads import at_least_one
 from fourhorn.tokenizer.vocabulary import MAX_TOKENS, Vocabulary
 
 N_SPECIAL = 1  # <|endoftext|>
@@ -41,6 +42,7 @@ def train(
         text_column: the field of a record that holds its text.
     """
     check_n_vocab(n_vocab)
+    at_least_one(min_frequency=min_frequency, n_threads=n_threads)
     started = time.monotonic()
     destination = Path(destination)
     options = {"n_vocab": n_vocab, "min_frequency": min_frequency, "text_column": text_column}

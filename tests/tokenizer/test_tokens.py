@@ -158,3 +158,11 @@ def test_no_text_gives_no_shards(vocabulary: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("\n")
     with pytest.raises(UserError, match="no text"):
         tokens(tmp_path / "a.txt", tmp_path / "out", tokenizer=vocabulary)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["tokens_per_shard", "n_threads"])
+def test_options_below_one_are_refused(source: Path, vocabulary: Path, tmp_path: Path, option: str) -> None:
+    with pytest.raises(UserError, match=f"{option} 0 is impossible: give 1 or more"):
+        tokens(source, tmp_path / "out", tokenizer=vocabulary, **{option: 0})
+    assert not (tmp_path / "out").exists()
