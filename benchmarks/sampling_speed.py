@@ -4,13 +4,14 @@ GPT-2 124M, random weights, two threads, greedy; tokens per second for one seque
 1,000. Rounds of all contenders alternate in processes of their own; shown are the fastest and the middle window, since
 other work on the machine only ever slows one down.
 
-    python benchmarks/sampling_speed.py [--rivals PYTHON] [--rounds 3] [--only NAME …] [--cpu-time]
+    python benchmarks/sampling_speed.py --vocabulary FOLDER [--rivals PYTHON] [--rounds 3] [--only NAME …]
 
-`--rivals` names a Python that has llama-cpp-python, where that is another one than this. `--cpu-time` counts the time
-of one thread's own work instead: for a machine that is busy with other things.
+`--rivals` names a Python that has llama-cpp-python, ctranslate2 and transformers, where that is another one than this.
+With the same `--folder` the models are made once, and later runs add their rounds to the earlier ones of the same code.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -23,9 +24,7 @@ from pathlib import Path
 import numpy as np
 
 N_PROMPT, N_BATCH, WINDOW = 1000, 16, 8
-CPU_TIME = "--cpu-time" in sys.argv
-N_THREADS, N_WINDOWS, N_PREFILLS = (1, 3, 1) if CPU_TIME else (2, 12, 5)
-clock = time.process_time if CPU_TIME else time.perf_counter
+N_THREADS, N_WINDOWS, N_PREFILLS = 2, 12, 5
 CONTENDERS = [
     "fourhorn bfloat16", "fourhorn int8", "fourhorn int4", "fourhorn float32 (PyTorch)",
     "Hugging Face float32", "Hugging Face bfloat16", "CTranslate2 float32", "CTranslate2 int8",
@@ -34,7 +33,7 @@ CONTENDERS = [
 Step = Callable[[int], None]
 
 
-def export(folder: Path) -> None:
+def export(folder: Path, vocabulary: Path) -> None:
     """The same random weights for everybody."""
     import torch
     import transformers
@@ -54,18 +53,17 @@ def export(folder: Path) -> None:
     }
     other.load_state_dict({**renamed, "lm_head.weight": weights["wte.weight"]})
     other.save_pretrained(folder / "hf")
-    export_gguf(folder, weights)
+    export_gguf(folder, weights, vocabulary)
     export_ctranslate2(folder)
 
 
-def export_gguf(folder: Path, weights: dict) -> None:
+def export_gguf(folder: Path, weights: dict, vocabulary: Path) -> None:
     """F16 by our own writer; the rest by llama.cpp."""
     from fourhorn.checkpoints import gguf
     from fourhorn.checkpoints.names import Checkpoint
     from fourhorn.model.config import GPT2Config
     from fourhorn.tokenizer.tokenizer import Tokenizer
 
-    vocabulary = Path(__file__).parents[2] / "shared" / "data" / "gpt2-vocab"
     gguf.write(Checkpoint(GPT2Config(), weights, Tokenizer.load(vocabulary)), folder / "F16.gguf", kind="f16")
 
 
@@ -248,25 +246,25 @@ def contend(name: str, folder: Path) -> dict:
         step = start(prompts[:n])
         step(1)
         for _ in range(N_WINDOWS):
-            began = clock()
+            began = time.perf_counter()
             step(WINDOW)
-            times.setdefault(column, []).append((clock() - began) / WINDOW / n)
+            times.setdefault(column, []).append((time.perf_counter() - began) / WINDOW / n)
     prefill(long)
     for _ in range(N_PREFILLS):
-        began = clock()
+        began = time.perf_counter()
         prefill(long)
-        times.setdefault("prefill", []).append((clock() - began) / N_PROMPT)
+        times.setdefault("prefill", []).append((time.perf_counter() - began) / N_PROMPT)
     return {"version": version, "times": times}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--vocabulary", type=Path)
     parser.add_argument("--rivals", default=sys.executable)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=CONTENDERS)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--contend")
-    parser.add_argument("--cpu-time", action="store_true")
     options = parser.parse_args()
     if options.contend:
         print(json.dumps(contend(options.contend, options.folder)))
@@ -274,41 +272,62 @@ def main() -> None:
     folder = options.folder or Path(tempfile.mkdtemp(prefix="fourhorn-speed-"))
     if not (folder / "hf").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        export(folder)
-    found: dict[str, dict] = {}
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": str(N_THREADS),
-        "PYTHONPATH": str(Path(__file__).parents[1]),
-    }
+        export(folder, options.vocabulary)
+    kept = folder / "rounds.json"
+    found: dict[str, dict] = json.loads(kept.read_text()) if kept.exists() else {}
     for _ in range(options.rounds):
         for name in options.only:
-            python = options.rivals if name.startswith("llama.cpp") else sys.executable
-            command = [
-                python,
-                __file__,
-                "--contend",
-                name,
-                "--folder",
-                str(folder),
-                *(["--cpu-time"] if CPU_TIME else []),
-            ]
-            run = subprocess.run(command, capture_output=True, text=True, env=environment)
-            if run.returncode:
-                found.setdefault(name, {"absent": (run.stderr.strip().splitlines() or ["failed"])[-1]})
-                continue
-            result = json.loads(run.stdout.strip().splitlines()[-1])
-            entry = found.setdefault(name, {"version": result["version"], "times": {}})
-            for column, times in result["times"].items():
-                entry["times"].setdefault(column, []).extend(times)
+            one_round(name, folder, sys.executable if name.startswith("fourhorn") else options.rivals, found)
+            kept.write_text(json.dumps(found))
     write(found)
+
+
+def one_round(name: str, folder: Path, python: str, found: dict[str, dict]) -> None:
+    """Add a round of one contender in a process of its own; times of other code than today's are dropped."""
+    root = str(Path(__file__).parents[1])
+    environment = {**os.environ, "OMP_NUM_THREADS": str(N_THREADS), "PYTHONPATH": root}
+    command = [python, __file__, "--contend", name, "--folder", str(folder)]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if run.returncode:
+        found.setdefault(name, {"absent": (run.stderr.strip().splitlines() or ["failed"])[-1]})
+        return
+    result = json.loads(run.stdout.strip().splitlines()[-1])
+    code = digest(Path(root)) if name.startswith("fourhorn") else ""
+    if found.get(name, {}).get("code") != code:
+        found[name] = {"version": result["version"], "code": code, "times": {}}
+    for column, times in result["times"].items():
+        found[name]["times"].setdefault(column, []).extend(times)
+
+
+def digest(root: Path) -> str:
+    """What our code is now."""
+    sources = sorted((root / "fourhorn" / "sampling").glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+
+
+def ratios(found: dict[str, dict]) -> list[str]:
+    """How many times as fast as each rival, fastest against fastest."""
+    lines = []
+    for ours, theirs, columns in (
+        ("bfloat16", "llama.cpp F16", ["one", "sixteen", "prefill"]),
+        ("bfloat16", "Hugging Face bfloat16", ["one", "sixteen", "prefill"]),
+        ("int8", "llama.cpp Q8_0", ["one", "sixteen", "prefill"]),
+        ("int8", "CTranslate2 int8", ["one", "sixteen", "prefill"]),
+        ("int4", "llama.cpp Q4_0", ["one", "sixteen", "prefill"]),
+    ):  # fmt: skip
+        pair = [found.get(name, {}).get("times") for name in (f"fourhorn {ours}", theirs)]
+        if all(pair):
+            shown = (f"{column} {min(pair[1][column]) / min(pair[0][column]):.2f}×" for column in columns)
+            lines.append(f"{ours} to {theirs}: {', '.join(shown)}")
+    return lines
 
 
 def write(found: dict[str, dict]) -> None:
     from table import write_table
 
     rows = []
-    for name, entry in found.items():
+    for name in CONTENDERS:
+        entry = found.get(name, {"absent": "not run"})
         if "times" not in entry:
             rows.append([name, "–", "absent: " + entry["absent"], "", ""])
             continue
@@ -317,9 +336,11 @@ def write(found: dict[str, dict]) -> None:
         ]
         rows.append([name, entry["version"], *cells])
     columns = ["", "version", "one sequence", "sixteen", "prompt of 1,000"]
-    how = "per second of one thread's own time" if CPU_TIME else "2 threads"
     notes = [
-        f"Fastest window of 8 steps, in parentheses the middle one; GPT-2 124M, random weights, greedy; {how}."
+        "Fastest window of 8 steps, in parentheses the middle one; GPT-2 124M, random weights, greedy, 2 threads.",
+        "CTranslate2 starts from prompts of one token, the others from 16. Fastest to fastest:",
+        "",
+        *(f"- {line}" for line in ratios(found)),
     ]
     write_table(__file__, "Decoding on a CPU, tokens per second", columns, rows, notes)
 

@@ -1,58 +1,155 @@
-"""Requests and tokens per second at 1, 8 and 32 clients, beside other servers on the same prompts; and memory.
+"""Requests and tokens per second at 1, 8 and 32 clients beside other servers; 500 clients; memory over time.
 
-    python benchmarks/serving_clients.py --model runs/pocket          starts fourhorn serve itself
-    python benchmarks/serving_clients.py --model M --rival llama.cpp=http://localhost:8080/v1/completions
-    python benchmarks/serving_clients.py --model M --minutes 30       soak: memory at start and end
+    python benchmarks/serving_clients.py --vocabulary FOLDER [--rivals PYTHON] [--folder F [--only NAME …]]
+    python benchmarks/serving_clients.py --soak MODEL --minutes 30 [--pause 0.5]
 
-Rivals are any OpenAI-compatible completion servers that run already (`transformers serve`, llama.cpp's server), named
-on the command line; where none is named, the table says so. Clients ask again and again, streaming, at temperature 0.
+With the same `--folder`, later runs replace or add the rows of the servers they name. All servers get the same random
+weights of 124M's shape and the same prompts. `--rivals` names a Python that has `transformers[serving]` and
+`llama-cpp-python[server]`. Clients stream, greedily, and ask again as soon as they are answered; they share the
+machine's cores with the server. `--soak` serves one model for a while to a few clients.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
-import platform
-import re
+import socket
 import subprocess
 import sys
+import tempfile
 import time
-from datetime import date
+import urllib.request
 from importlib.metadata import version
 from pathlib import Path
 
 import aiohttp
+from table import write_table
 
 PROMPTS = ["In a shocking finding,", "The four-horned herd", "Once there was a valley where", "1, 2, 3,"]
-START = [sys.executable, "-c", "from fourhorn.cli.app import main; main()", "serve"]
+CONTENDERS = [
+    "fourhorn bfloat16", "fourhorn int8", "transformers serve bfloat16",
+    "transformers serve bfloat16, continuous batching", "llama.cpp server F16", "llama.cpp server Q8_0",
+]  # fmt: skip
+
+
+def export(folder: Path, vocabulary: Path) -> None:
+    """The same random weights for everybody."""
+    import torch
+
+    from fourhorn.checkpoints import gguf, huggingface, native
+    from fourhorn.checkpoints.names import Checkpoint
+    from fourhorn.model.config import GPT2Config
+    from fourhorn.model.transformer import GPT2
+    from fourhorn.tokenizer.tokenizer import Tokenizer
+
+    torch.manual_seed(0)
+    checkpoint = Checkpoint(GPT2Config(), GPT2(GPT2Config()).state_dict(), Tokenizer.load(vocabulary))
+    native.write(checkpoint, folder / "native")
+    huggingface.write(checkpoint, folder / "hf")
+    for kind in ("f16", "q8_0"):
+        gguf.write(checkpoint, folder / f"{kind.upper()}.gguf", kind=kind)
+
+
+def command_of(name: str, folder: Path, rivals: str, port: int) -> tuple[list[str], str]:
+    """How to start a server, and what it calls the model."""
+    kind, listen = name.split(",")[0].split()[-1], ["--port", str(port)]
+    if name.startswith("fourhorn"):
+        start = [
+            sys.executable,
+            "-m",
+            "fourhorn.cli.app",
+            "serve",
+            str(folder / "native"),
+            "--precision",
+            kind,
+        ]
+        return [*start, "--max-sequences", "32", "--max-waiting", "1000", *listen], "native"
+    if name.startswith("transformers"):
+        start = [
+            rivals,
+            "-c",
+            "from transformers.cli.transformers import main; main()",
+            "serve",
+            str(folder / "hf"),
+        ]
+        batching = ["--continuous-batching"] if "batching" in name else []
+        return [*start, "--dtype", kind, "--device", "cpu", *batching, *listen], str(folder / "hf")
+    start = [rivals, "-m", "llama_cpp.server", "--model", str(folder / f"{kind}.gguf"), "--n_ctx", "1024"]
+    return [*start, "--n_threads", "2", "--n_threads_batch", "2", *listen], "model"
+
+
+@contextlib.contextmanager
+def running(command: list[str], port: int):
+    """A server, once it listens."""
+    root = str(Path(__file__).parents[1])
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2", "PYTHONPATH": root}
+    log = tempfile.TemporaryFile("w+")
+    server = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    try:
+        for _ in range(600):
+            if server.poll() is not None:
+                log.seek(0)
+                raise RuntimeError(f"it ended: {log.read()[-500:]}")
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models"):
+                break
+            time.sleep(0.2)
+        yield server
+    finally:
+        server.terminate()
+        server.wait()
 
 
 async def client(session, url, model, n_requests, n_tokens, number, times):
-    """Ask `n_requests` times; collect first-token times and count tokens."""
+    """Ask `n_requests` times; first-token times, and gaps between what arrives."""
     for i in range(n_requests):
         prompt = f"{PROMPTS[(number + i) % len(PROMPTS)]} {number}"
         body = {"model": model, "prompt": prompt, "max_tokens": n_tokens, "temperature": 0, "stream": True}
-        started, first = time.perf_counter(), None
+        last, first = time.perf_counter(), True
         async with session.post(url, json=body) as answer:
-            answer.raise_for_status()
+            if answer.status != 200:
+                raise RuntimeError(f"status {answer.status}: {(await answer.text())[:300]}")
             async for line in answer.content:
                 if line.startswith(b"data: {") and json.loads(line[6:]).get("choices"):
-                    first = first or time.perf_counter() - started
-                    times["tokens"] += 1
-        times["first"].append(first or 0.0)
+                    now = time.perf_counter()
+                    times["first" if first else "gap"].append(now - last)
+                    last, first = now, False
 
 
 async def measure(url, model, n_clients, n_requests, n_tokens):
-    """One row: requests/s, tokens/s, first-token p50 and p99."""
-    times = {"first": [], "tokens": 0}
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session:
+    """Requests/s, tokens/s, then first-token and inter-token p50 and p99 in ms."""
+    times = {"first": [], "gap": []}
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=aiohttp.ClientTimeout(total=None)
+    ) as session:
         started = time.perf_counter()
         asks = (client(session, url, model, n_requests, n_tokens, i, times) for i in range(n_clients))
         await asyncio.gather(*asks)
         seconds = time.perf_counter() - started
-    first = sorted(times["first"])
-    p50, p99 = first[len(first) // 2], first[int(0.99 * len(first))]
-    return f"{len(first) / seconds:.2f} | {times['tokens'] / seconds:.0f} | {p50:.2f} s | {p99:.2f} s"
+    n = n_clients * n_requests
+    cells = [f"{n / seconds:.2f}", f"{n * n_tokens / seconds:,.0f}"]
+    for column in ("first", "gap"):
+        found = sorted(times[column]) or [0.0]
+        cells.append(" / ".join(f"{1000 * found[int(q * (len(found) - 1))]:,.0f}" for q in (0.5, 0.99)))
+    return cells
+
+
+def contend(name, folder, options, crowds):
+    """Rows of one server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command, model = command_of(name, folder, options.rivals, port)
+    rows, url = [], f"http://127.0.0.1:{port}/v1/completions"
+    with running(command, port):
+        asyncio.run(measure(url, model, 1, 1, 4))
+        for n_clients in crowds:
+            n_requests = 1 if n_clients >= 32 else max(1, options.requests // n_clients)
+            rows.append(
+                [name, n_clients, *asyncio.run(measure(url, model, n_clients, n_requests, options.tokens))]
+            )
+    return rows
 
 
 def resident_mib(pid: int) -> float:
@@ -60,63 +157,94 @@ def resident_mib(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-async def soak(url, model, pid, minutes, n_tokens):
-    """Eight clients for some minutes; memory after the first tenth and at the end."""
-    end, readings = time.monotonic() + 60 * minutes, []
-    while time.monotonic() < end:
-        await measure(url, model, 8, 2, n_tokens)
-        readings.append(resident_mib(pid))
-    settled = readings[len(readings) // 10]
-    return f"{settled:.0f} MiB after a tenth, {readings[-1]:.0f} MiB at the end ({readings[-1] / settled - 1:+.1%})"
+def soak(options) -> None:
+    """A few clients for some minutes; the server's memory after a tenth of the time and at the end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start = [sys.executable, "-m", "fourhorn.cli.app", "serve", options.soak, "--port", str(port)]
+    readings, n_requests = [], 0
+    with running(start, port) as server:
+        url = f"http://127.0.0.1:{port}/v1/completions"
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models") as answer:
+            model = json.load(answer)["data"][0]["id"]
+        end = time.monotonic() + 60 * options.minutes
+        while time.monotonic() < end:
+            asyncio.run(measure(url, model, 4, 1, options.tokens))
+            n_requests += 4
+            readings.append(resident_mib(server.pid))
+            time.sleep(options.pause)
+    tenth = readings[len(readings) // 10]
+    row = [
+        f"{options.minutes:g}",
+        f"{n_requests:,}",
+        f"{tenth:.1f}",
+        f"{max(readings):.1f}",
+        f"{readings[-1]:.1f}",
+    ]
+    columns = ["minutes", "requests", "MiB after a tenth", "largest", "at the end"]
+    note = f"4 streaming clients, {options.tokens} tokens each, a pause of {options.pause:g} s between; small model."
+    write_table(
+        str(Path(__file__).with_name("serving_memory.py")),
+        "Server's memory over time",
+        columns,
+        [row],
+        [note],
+    )
 
 
 def main() -> None:
     """Run all and write the table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--precision", default="float32")
-    parser.add_argument("--rival", action="append", default=[], help="name=url of a /v1/completions route")
-    parser.add_argument("--requests", type=int, default=4)
+    parser.add_argument("--vocabulary", type=Path)
+    parser.add_argument("--rivals", default=sys.executable)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--only", nargs="*", default=CONTENDERS)
+    parser.add_argument("--requests", type=int, default=8, help="of all clients together, at fewer than 32")
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--minutes", type=float, default=0)
+    parser.add_argument("--crowd", type=int, default=500, help="clients of the last row, for fourhorn only")
+    parser.add_argument("--soak")
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--pause", type=float, default=0.5)
     options = parser.parse_args()
-    command = [
-        *START,
-        options.model,
-        "--port",
-        "0",
-        "--precision",
-        options.precision,
-        "--max-sequences",
-        "32",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    if options.soak:
+        soak(options)
+        return
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="fourhorn-serving-"))
+    if not (folder / "hf").exists():
+        export(folder, options.vocabulary)
+    kept = folder / "rows.json"
+    rows = json.loads(kept.read_text()) if kept.exists() else {}
+    for name in options.only:
+        crowds = [1, 8, 32, *([options.crowd] if name.startswith("fourhorn") else [])]
         try:
-            found = re.search(r"serve: (\S+) → (http://\S+:\d+)", server.stdout.readline())
-            servers = [(f"fourhorn {options.precision}", f"{found[2]}/v1/completions", found[1])]
-            servers += [(*rival.split("=", 1), options.model) for rival in options.rival]
-            lines = [
-                f"{date.today()}, {platform.machine()} × {os.cpu_count()}, torch {version('torch')}",
-                "",
-                "| server | clients | requests/s | tokens/s | first token p50 | p99 |",
-                "| --- | --- | --- | --- | --- | --- |",
-            ]
-            for n_clients in (1, 8, 32):
-                for name, url, model in servers:
-                    row = asyncio.run(measure(url, model, n_clients, options.requests, options.tokens))
-                    lines.append(f"| {name} | {n_clients} | {row} |")
-            if not options.rival:
-                lines += ["", "No rival was named; see --rival."]
-            if options.minutes:
-                name, url, model = servers[0]
-                text = asyncio.run(soak(url, model, server.pid, options.minutes, options.tokens))
-                lines += ["", f"Memory over {options.minutes:g} minutes of 8 clients: {text}."]
-        finally:
-            server.terminate()
-    print("\n".join(lines))
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
-    (results / "serving_clients.md").write_text("# Clients at once\n\n" + "\n".join(lines) + "\n")
+            rows[name] = contend(name, folder, options, crowds)
+        except (RuntimeError, aiohttp.ClientError) as error:
+            rows[name] = [[name, "–", f"failed: {' '.join(str(error).split())[-200:]}", "", "", ""]]
+        kept.write_text(json.dumps(rows))
+    ordered = [row for name in CONTENDERS for row in rows.get(name, [])]
+    columns = [
+        "server",
+        "clients",
+        "requests/s",
+        "tokens/s",
+        "first token p50 / p99, ms",
+        "between tokens p50 / p99, ms",
+    ]
+    found = subprocess.run(
+        [
+            options.rivals,
+            "-c",
+            "import transformers as t, llama_cpp as l; print(t.__version__, l.__version__)",
+        ],
+        capture_output=True,
+        text=True,
+    ).stdout.split() or ["–", "–"]
+    notes = [
+        f"GPT-2 124M, random weights, {options.tokens} tokens a request, greedy, streaming; fourhorn "
+        f"{version('fourhorn')}, transformers {found[0]}, llama-cpp-python {found[1]} (which answers one at a time)."
+    ]
+    write_table(__file__, "Clients at once", columns, ordered, notes)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def sample(
         row_format: samples, or output-dataset for the rows of OpenAI's published samples.
         precision: float32 is exact; bfloat16, int8 and int4 are faster and smaller, for the cost given in the docs.
         max_sequences: Sequences that decode together.
-        device: cpu, cuda or mps.
+        device: cpu, cuda or mps; auto is the best there is.
     """
     run(**locals())
 
@@ -87,16 +87,22 @@ def run(
 ) -> None:
     """What `sample` was asked for; `given` are the settings that a preset also has."""
     from fourhorn.checkpoints.load import load
+    from fourhorn.runtime import choose_device
+    from fourhorn.sampling.generate import make_params
     from fourhorn.sampling.settings import preset as named
 
     if prompts is not None and destination is None:
         raise UserError("--prompts needs a folder to write to: fourhorn sample MODEL FOLDER --prompts FILE")
+    for name, number in (("n-samples", n_samples), ("max-sequences", max_sequences), ("best-of", best_of)):
+        if number is not None and number < 1:
+            raise UserError(f"--{name} is {number}; it must be 1 or more.")
     options: dict[str, Any] = named(preset) if preset else {}
     options |= {name: value for name, value in given.items() if value is not None}
     options |= {"seed": seed, "stop": stop}
     best_of = options.pop("best_of", None) if best_of is None else best_of
     options.pop("best_of", None)
-    loaded, tokenizer = load(model, device=device)
+    make_params({**options, "overflow": overflow})  # refuses what is out of range before anything is loaded
+    loaded, tokenizer = load(model, device=choose_device(device))
     options["precision"] = precision
     if destination is not None:
         counts = {"n_per_prompt": n_samples} if prompts else {"n_prompts": n_samples}
@@ -118,8 +124,9 @@ def run(
     options["engine"] = BatchEngine(
         loaded, tokenizer, max_sequences=min(max_sequences, best_of or 1), precision=options.pop("precision")
     )
+    del loaded  # the engine keeps what it needs: packed weights, unless the precision is float32
     if interactive:
-        converse(loaded, tokenizer, options)
+        converse(tokenizer, options)
         return
     text = sys.stdin.read() if prompt == "-" else prompt
     for i in range(n_samples):
@@ -127,9 +134,9 @@ def run(
         if n_samples > 1:
             print(f"======== sample {i + 1}, seed {options['seed']} ========")
         if best_of or logprobs:
-            show(loaded, tokenizer, text, {**options, "best_of": best_of}, logprobs)
+            show(tokenizer, text, {**options, "best_of": best_of}, logprobs)
         else:
-            print_stream(loaded, tokenizer, text, options)
+            print_stream(tokenizer, text, options)
 
 
 def write_folder(model: Any, tokenizer: Any, destination: Path, **options: Any) -> None:
@@ -142,23 +149,25 @@ def write_folder(model: Any, tokenizer: Any, destination: Path, **options: Any) 
     print(f"Next: fourhorn recitation {destination} webtext/train, or fourhorn report .")
 
 
-def print_stream(model: Any, tokenizer: Any, prompt: str, options: dict[str, Any]) -> None:
-    """Write the prompt and its completion as it grows."""
+def print_stream(tokenizer: Any, prompt: str, options: dict[str, Any]) -> None:
+    """Write the prompt and its completion as it grows; the options hold the engine."""
     from fourhorn.sampling.generate import stream
 
-    sys.stdout.write(prompt)
+    pieces = stream(None, tokenizer, prompt, **options)
+    first = next(pieces, "")  # a prompt that the context cannot hold is refused here, before it is shown
+    sys.stdout.write(prompt + first)
     sys.stdout.flush()
-    for piece in stream(model, tokenizer, prompt, **options):
+    for piece in pieces:
         sys.stdout.write(piece)
         sys.stdout.flush()
     print()
 
 
-def show(model: Any, tokenizer: Any, prompt: str, options: dict[str, Any], logprobs: bool) -> None:
+def show(tokenizer: Any, prompt: str, options: dict[str, Any], logprobs: bool) -> None:
     """Write a finished completion: its text, or each token with its log-probability and alternatives."""
     from fourhorn.sampling.generate import complete
 
-    [[best]] = complete(model, tokenizer, [prompt], n_logprobs=3, **options)
+    [[best]] = complete(None, tokenizer, [prompt], n_logprobs=3, **options)
     if not logprobs:
         print(prompt + best.text)
         return
@@ -168,7 +177,7 @@ def show(model: Any, tokenizer: Any, prompt: str, options: dict[str, Any], logpr
     print(f"{best.mean_logprob:8.3f}  mean of {len(best.tokens)} tokens, {best.finish_reason}")
 
 
-def converse(model: Any, tokenizer: Any, options: dict[str, Any]) -> None:
+def converse(tokenizer: Any, options: dict[str, Any]) -> None:
     """Ask for a prompt, stream its completion, ask again; an empty line at the first prompt samples from nothing."""
     print("Write a beginning and press Enter; Ctrl-C stops a completion, Ctrl-D ends.")
     for turn in range(sys.maxsize):
@@ -178,7 +187,7 @@ def converse(model: Any, tokenizer: Any, options: dict[str, Any]) -> None:
             print()
             return
         try:
-            print_stream(model, tokenizer, prompt, {**options, "seed": options["seed"] + turn})
+            print_stream(tokenizer, prompt, {**options, "seed": options["seed"] + turn})
         except KeyboardInterrupt:
             print("\n(stopped)")
         except UserError as error:

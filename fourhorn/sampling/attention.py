@@ -16,8 +16,8 @@ their sums are not.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.rows import halve
 from fourhorn.sampling.tiles import (
     dot_halves_046,
@@ -31,7 +31,6 @@ from fourhorn.sampling.tiles import (
     zero_1,
 )
 from fourhorn.sampling.vectors import (
-    FAST,
     add,
     dot_halves,
     exp,
@@ -56,25 +55,22 @@ from fourhorn.sampling.vectors import (
 )
 
 
-@njit(**FAST)
+@inner
 def store_keys_values(
-    row: Any, keys: Any, values: Any, position: Any, n_head: Any, head_size: Any, n_ctx: Any, buffer: Any
+    k: Any, v: Any, keys: Any, values: Any, position: Any, head_size: Any, buffer: Any
 ) -> None:
-    """Put one row's keys and values, the later two thirds of q·k·v, into its slot of the cache."""
-    n = n_head * head_size
-    halve(row + 4 * n, buffer, 2 * n)
-    for head in range(n_head):
-        k, v = buffer + 2 * head * head_size, buffer + 2 * (n + head * head_size)
-        start = head * n_ctx * head_size * 2
-        to = keys + start + (position // 64) * head_size * 128 + (position % 64) * 4
-        for pair in range(head_size // 2):
-            store_int(to + 256 * pair, load_int(k + 4 * pair))
-        to = values + start + (position // 2) * head_size * 4 + (position % 2) * 2
-        for i in range(head_size):
-            store_half(to + 4 * i, load_half(v + 2 * i))
+    """Put one row's key and value of one head (float32) where its slot of the cache keeps that head's."""
+    halve(k, buffer, head_size)
+    halve(v, buffer + 2 * head_size, head_size)
+    to = keys + (position // 64) * head_size * 128 + (position % 64) * 4
+    for pair in range(head_size // 2):
+        store_int(to + 256 * pair, load_int(buffer + 4 * pair))
+    to = values + (position // 2) * head_size * 4 + (position % 2) * 2
+    for i in range(head_size):
+        store_half(to + 4 * i, load_half(buffer + 2 * head_size + 2 * i))
 
 
-@njit(**FAST)
+@inner
 def score(query: Any, keys: Any, head_size: Any, n: Any, scores: Any) -> Any:
     """q·k of the first n positions, -1e30 up to a multiple of 64; the largest."""
     largest = floats(-1e30)
@@ -100,7 +96,7 @@ def score(query: Any, keys: Any, head_size: Any, n: Any, scores: Any) -> Any:
     return max_lanes(largest)
 
 
-@njit(**FAST)
+@inner
 def attend(query: Any, keys: Any, values: Any, head_size: Any, n: Any, out: Any, buffer: Any) -> None:
     """One head's output for a row that sees the first n positions; the buffer holds 1 KiB and 6 bytes per position."""
     scale = floats(np.float32(1.0) / np.sqrt(np.float32(head_size)))
@@ -125,7 +121,7 @@ def attend(query: Any, keys: Any, values: Any, head_size: Any, n: Any, out: Any,
         store_floats(out + 4 * i, mul(add(even, odd), inverse))
 
 
-@njit(**FAST)
+@inner
 def tile_scores(query: Any, keys: Any, head_size: Any, padded: Any, scores: Any) -> None:
     """q·k of 16 rows with all positions: (16, padded)."""
     for start in range(0, padded, 32):
@@ -142,7 +138,7 @@ def tile_scores(query: Any, keys: Any, head_size: Any, padded: Any, scores: Any)
         store_1(scores + 4 * start + 64, 4 * padded)
 
 
-@njit(**FAST)
+@inner
 def tile_softmax(scores: Any, weights: Any, inverses: Any, n_rows: Any, first: Any, padded: Any) -> None:
     """Row r sees positions up to first + r; its weights (bfloat16, before division) and one over their sum."""
     for row in range(n_rows):
@@ -162,7 +158,7 @@ def tile_softmax(scores: Any, weights: Any, inverses: Any, n_rows: Any, first: A
         store_float(inverses + 4 * row, np.float32(1.0) / sum_lanes(total))
 
 
-@njit(**FAST)
+@inner
 def attend_tile(
     queries: Any, query_stride: Any, keys: Any, values: Any, head_size: Any, first: Any, n_rows: Any, out: Any,
     out_stride: Any, buffer: Any,

@@ -48,6 +48,8 @@ class BatchEngine:
         n_guesses: int = 6,
         always_guess: bool = False,
     ) -> None:
+        if max_sequences < 1:
+            raise UserError(f"max_sequences is {max_sequences}; it must be 1 or more.")
         if decoder is None:
             if model is None:
                 raise ValueError("give a model or a decoder")

@@ -7,8 +7,10 @@ of each of sixteen sequences, or a few guessed tokens to verify. Float32 on this
 In: tokens per slot. Out: logits (rows, V) in float32. Cost: each new token is computed once; nothing is recomputed.
 """
 
+import functools
+import sys
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -61,18 +63,38 @@ def make_decoder(
 ) -> Decoder:
     """The decoder for a precision: exact float32 in PyTorch; fewer bits in vector code on a CPU, else in PyTorch.
 
-    Where the kernels cannot run (another device, an odd shape), PyTorch computes with the same rounded weights.
+    Where the kernels cannot run (another device, an odd shape, no Numba), PyTorch computes with the same rounded
+    weights.
     """
     from fourhorn.sampling.quantize import check_precision, round_trip
 
     check_precision(precision)
     if precision == "float32":
         return TorchDecoder(model.eval(), n_slots, n_ctx)
-    from fourhorn.sampling.vector_decoder import VectorDecoder, why_not
-
-    if model.wte.weight.device.type == "cpu" and why_not(model.config) is None:
-        return VectorDecoder(model, n_slots, n_ctx, precision=precision)
+    kernels = vector_kernels() if model.wte.weight.device.type == "cpu" else None
+    if kernels is not None and kernels.why_not(model.config) is None:
+        fast: Decoder = kernels.VectorDecoder(model, n_slots, n_ctx, precision=precision)
+        return fast
     return TorchDecoder(round_trip(model, precision).to(torch.bfloat16), n_slots, n_ctx)
+
+
+@functools.cache
+def vector_kernels() -> Any:
+    """The module of the fast decoder, or None, said once, where Numba cannot be used."""
+    try:
+        from fourhorn.sampling import compiling, vector_decoder
+    except ImportError as error:
+        print(
+            f"fourhorn: sampling runs in PyTorch alone, without the fast kernels ({error}).", file=sys.stderr
+        )
+        return None
+    if not compiling.cached:
+        print(
+            "fourhorn: Numba finds no folder that it may write to, so the fast kernels are compiled anew in every "
+            "process (half a minute). Set NUMBA_CACHE_DIR to a writable folder.",
+            file=sys.stderr,
+        )
+    return vector_decoder
 
 
 class SlotRows(KVCache):

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from fourhorn.sampling.compiling import inner, kernel
 from fourhorn.sampling.settings import SamplingParams
 from fourhorn.sampling.vectors import (
-    FAST,
     add,
     any_above,
     exp,
@@ -34,16 +33,23 @@ from fourhorn.sampling.vectors import (
 BLOCK = 1024  # tokens whose likelihoods are summed before the search
 
 
-@njit(**FAST)
-def largest(values: Any, address: Any) -> Any:
-    """The largest of n values, n a multiple of 16."""
-    best = floats(-np.inf)
-    for i in range(0, 4 * len(values), 64):
-        best = maximum(best, load_floats(address + i))
-    return max_lanes(best)
+@inner
+def likeliest(values: Any, address: Any) -> Any:
+    """Where the largest value stands, the first of equals; the length is a multiple of 16."""
+    n, best, found = len(values), np.float32(-np.inf), 0
+    for start in range(0, n, BLOCK):
+        top = floats(-np.inf)
+        for i in range(start, min(start + BLOCK, n), 16):
+            top = maximum(top, load_floats(address + 4 * i))
+        value = max_lanes(top)
+        if value > best:
+            best, found = value, start
+    while found < n - 1 and values[found] != best:
+        found += 1
+    return found
 
 
-@njit(**FAST)
+@inner
 def kth_largest(values: Any, address: Any, heap: Any) -> Any:
     """The k-th largest value, k the length of the heap (smallest first)."""
     k = len(heap)
@@ -70,7 +76,7 @@ def kth_largest(values: Any, address: Any, heap: Any) -> Any:
     return heap[0]
 
 
-@njit(**FAST)
+@inner
 def mass_above(address: Any, n: Any, least: Any) -> Any:
     """The sum of the likelihoods that are at least `least`."""
     total, threshold = 0.0, floats(least)
@@ -82,7 +88,7 @@ def mass_above(address: Any, n: Any, least: Any) -> Any:
     return total
 
 
-@njit(**FAST)
+@inner
 def nucleus(address: Any, n: Any, top_p: Any) -> Any:
     """The likelihood of the last token that the nucleus needs: halving the interval of float32 bit patterns."""
     wanted = top_p * mass_above(address, n, np.float32(0.0))
@@ -100,7 +106,7 @@ def nucleus(address: Any, n: Any, top_p: Any) -> Any:
     return value[0]
 
 
-@njit(**FAST)
+@inner
 def search(weights: Any, address: Any, uniform: Any) -> Any:
     """The token at which the cumulative likelihood passes `uniform` of the total."""
     n = len(weights)
@@ -119,7 +125,7 @@ def search(weights: Any, address: Any, uniform: Any) -> Any:
     return walk(weights, last_start, n, np.inf)
 
 
-@njit(**FAST)
+@inner
 def walk(weights: Any, start: Any, end: Any, target: Any) -> Any:
     """The first token from `start` at which the sum passes `target`; the last possible one if none does."""
     token = start
@@ -132,7 +138,7 @@ def walk(weights: Any, start: Any, end: Any, target: Any) -> Any:
     return token
 
 
-@njit(**FAST)
+@inner
 def draw_row(
     logits: Any, n_vocab: Any, temperature: Any, top_k: Any, top_p: Any, uniform: Any, weights: Any, heap: Any
 ) -> Any:
@@ -143,12 +149,10 @@ def draw_row(
         store_floats(source + 4 * end, keep_first(load_floats(source + 4 * end), n_vocab - end, -np.inf))
         for i in range(end + 16, n, 16):
             store_floats(source + 4 * i, floats(-np.inf))
-    top = largest(logits, source)
+    best = likeliest(logits, source)
     if temperature == 0.0:
-        for token in range(n_vocab):
-            if logits[token] == top:
-                return token
-    scale, highest = floats(1.0 / temperature), floats(top)
+        return best
+    scale, highest = floats(1.0 / temperature), floats(logits[best])
     for i in range(0, 4 * n, 64):
         weight = exp(mul(sub(load_floats(source + i), highest), scale))
         store_floats(address + i, zero_below(weight, floats(1e-37)))
@@ -163,7 +167,7 @@ def draw_row(
     return search(weights, address, uniform)
 
 
-@njit(**FAST)
+@kernel
 def draw_rows(
     logits: Any, n_vocab: Any, temperatures: Any, top_ks: Any, top_ps: Any, uniforms: Any, weights: Any, heap: Any,
     tokens: Any,

@@ -80,7 +80,7 @@ def generate(model: GPT2, tokenizer: Any, prompt: str | list[str] = "", **option
 
 
 def complete(
-    model: GPT2,
+    model: GPT2 | None,
     tokenizer: Any,
     prompts: Sequence[Prompt],
     *,
@@ -100,7 +100,7 @@ def complete(
         best_of: Completions to draw for each prompt, ranked by their mean log-probability; `n` unless given.
         max_sequences: Sequences that decode together.
         precision: float32 (exact), bfloat16, int8 or int4; the model is packed anew, unless an engine is given.
-        engine: A `BatchEngine` to use instead of making one.
+        engine: A `BatchEngine` to use instead of making one; the model may then be None.
         options: Fields of `SamplingParams`.
     """
     best_of = n if best_of is None else best_of
@@ -124,7 +124,7 @@ def complete(
 
 
 def stream(
-    model: GPT2,
+    model: GPT2 | None,
     tokenizer: Any,
     prompt: Prompt = "",
     *,
@@ -132,7 +132,10 @@ def stream(
     engine: BatchEngine | None = None,
     **options: Any,
 ) -> Iterator[str]:
-    """Yield the completion's text as it grows: whole characters, never a part of a stop text."""
+    """Yield the completion's text as it grows: whole characters, never a part of a stop text.
+
+    With an `engine`, which has the weights in its own form, the model may be None.
+    """
     params = make_params(options)
     with evaluating(model):
         engine = engine or BatchEngine(model, tokenizer, max_sequences=1, precision=precision)
@@ -156,8 +159,11 @@ def make_params(options: dict[str, Any]) -> SamplingParams:
 
 
 @contextlib.contextmanager
-def evaluating(model: GPT2) -> Iterator[None]:
+def evaluating(model: GPT2 | None) -> Iterator[None]:
     """Turn dropout off for a while."""
+    if model is None:
+        yield
+        return
     was_training = model.training
     model.eval()
     try:

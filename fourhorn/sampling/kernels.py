@@ -2,10 +2,11 @@
 
 A row is one new token of one slot. All rows share each read of the weights, whatever their slots and positions. The
 threads walk through the same phases and take pieces of each from a shared counter; a phase ends when all its pieces are
-done, so a thread that is late or interrupted only leaves more pieces to the others.
+done, so a thread that is late or interrupted only leaves more pieces to the others. What is little work (rounding a few
+rows) every thread does for itself, which costs less than to share it.
 
 Every number of a row depends on that row alone, in an order fixed by the weights: a sequence gets bit for bit the same
-logits whatever shares its batch. In: tables of addresses, which `fourhorn.sampling.vector_decoder` fills. Out: float32
+logits whatever shares its batch. In: arrays of addresses, which `fourhorn.sampling.vector_decoder` fills. Out: float32
 logits. The plain twin is `TorchDecoder` on `quantize.round_trip`.
 """
 
@@ -13,20 +14,26 @@ logits. The plain twin is `TorchDecoder` on `quantize.round_trip`.
 
 from typing import Any, NamedTuple
 
-from numba import njit
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from fourhorn.sampling.attention import attend, attend_tile, store_keys_values
-from fourhorn.sampling.linear import ADD, GELU, STORE, linear_pair
-from fourhorn.sampling.pieces import next_piece, phase_done, piece_done
+from fourhorn.sampling.compiling import inner
+from fourhorn.sampling.linear import ADD, FEW_ROWS, GELU, STORE, Rounded, linear_pair
+from fourhorn.sampling.pieces import next_piece, phase_done
 from fourhorn.sampling.processor import HAS_TILES
-from fourhorn.sampling.quantize import HALVES
+from fourhorn.sampling.quantize import HALVES, NIBBLES
 from fourhorn.sampling.rows import embed, halve, normalize, quantize_row
 from fourhorn.sampling.tiles import tile_configure, tile_release
-from fourhorn.sampling.vectors import FAST
 
 # Columns of the table of layers: addresses of layer-normalization weights, then codes, scales and bias of each matrix.
 LN_1, LN_2, C_ATTN, C_PROJ, C_FC, MLP_PROJ, N_COLUMNS = 0, 2, 4, 7, 10, 13, 16
 PHASES_PER_LAYER, PHASES_AROUND = 10, 3
+# Rows of a job: one column for each row of the pass (firsts and lengths: for each span); the last holds a `Pass`.
+TOKENS, SLOTS, POSITIONS, WANTED, EVERY, FIRSTS, LENGTHS, PASS, JOB_ROWS = range(9)
+OWN_BYTES = (
+    144  # of a thread's scratch per channel: 16 rows of 4C halves (tiles read whole blocks), scales, sums
+)
+PIECE_BYTES = 1 << 18  # of weights, at most: about 10 µs
 
 
 class Shape(NamedTuple):
@@ -34,7 +41,7 @@ class Shape(NamedTuple):
 
     n_layer: int
     n_head: int
-    n_embd: int
+    n_embd: int  # of the model, padded to a multiple of 64
     head_size: int
     n_outputs: int  # of the head, a multiple of 32
     n_ctx: int  # of a slot, a multiple of 64
@@ -71,202 +78,191 @@ class Pass(NamedTuple):
     n_rows: int
     n_logits: int
     n_spans: int  # stretches of up to 16 rows of one slot that are attended to together; 0 for single rows
-    as_bytes: bool  # round rows to bytes for byte weights (decoding), or widen the weights (reading prompts)
-    head_as_bytes: bool
+    apart: int  # is every row of another slot?
+    as_bytes: int  # round rows to bytes for byte weights (decoding), or widen the weights (reading prompts)
+    head_as_bytes: int
     logits: int
-    counters: int
 
 
-@njit(**FAST)
-def embed_phase(shape: Any, buffers: Any, this: Any, phase: Any, rows: Any) -> None:
+N_SHAPE, N_BUFFERS, N_PASS = len(Shape._fields), len(Buffers._fields), len(Pass._fields)
+
+
+@inner
+def embed_phase(shape: Any, buffers: Any, this: Any, counters: Any, phase: Any, job: Any) -> None:
     """Tokens and positions to x."""
-    piece = next_piece(this.counters, phase, this.n_rows)
+    piece, n_own = next_piece(counters, phase, this.n_rows), 0
     while piece >= 0:
         to = buffers.x + 4 * piece * shape.n_embd
         embed(
             shape.head_kind, buffers.head, buffers.head_scales, buffers.positions,
-            rows[0, piece], rows[2, piece], to, shape.n_embd,
+            job[TOKENS, piece], job[POSITIONS, piece], to, shape.n_embd,
         )  # fmt: skip
-        piece_done(this.counters, phase)
-        piece = next_piece(this.counters, phase, this.n_rows)
-    phase_done(this.counters, phase, this.n_rows)
+        n_own += 1
+        piece = next_piece(counters, phase, this.n_rows)
+    phase_done(counters, phase, this.n_rows, n_own)
 
 
-@njit(**FAST)
+@inner
+def round_row(
+    kind: Any, x: Any, n: Any, n_true: Any, weight: Any, bias: Any, rounded: Any, row: Any, scratch: Any
+) -> None:
+    """A row as the next product wants it, normalized if there is a weight."""
+    if weight != 0:
+        normalize(x, weight, bias, scratch, n, n_true)
+        x = scratch
+    if kind == HALVES:
+        halve(x, rounded.codes + 2 * row * n, n)
+    else:
+        at = 4 * row * (n // 64)
+        quantize_row(kind, x, n, rounded.codes + row * n, rounded.scales + at, rounded.sums + at)
+
+
+@inner
 def round_phase(
-    buffers: Any, this: Any, phase: Any, source: Any, chosen: Any, n_chosen: Any, n: Any, weight: Any, bias: Any,
-    as_bytes: Any, scratch: Any,
-) -> None:  # fmt: skip
-    """Rows of `source`, normalized if there is a weight, rounded for the next product; `chosen` picks them."""
-    piece = next_piece(this.counters, phase, n_chosen)
+    shape: Any, buffers: Any, counters: Any, phase: Any, kind: Any, source: Any, chosen: Any, n_chosen: Any, n: Any,
+    weight: Any, bias: Any, scratch: Any,
+) -> Any:  # fmt: skip
+    """The `chosen` rows of `source` as the next product wants them; where they are."""
+    n_true = shape.n_head * shape.head_size
+    if n_chosen <= FEW_ROWS:
+        own = scratch + buffers.scratch_bytes - OWN_BYTES * shape.n_embd
+        rounded = Rounded(own, own + 128 * shape.n_embd, own + 136 * shape.n_embd)
+        for row in range(n_chosen):
+            round_row(kind, source + 4 * chosen[row] * n, n, n_true, weight, bias, rounded, row, scratch)
+        return rounded
+    rounded = Rounded(buffers.rounded, buffers.row_scales, buffers.row_sums)
+    piece, n_own = next_piece(counters, phase, n_chosen), 0
     while piece >= 0:
-        x = source + 4 * chosen[piece] * n
-        if weight != 0:
-            normalize(x, weight, bias, scratch, n)
-            x = scratch
-        if as_bytes:
-            groups = n // 64
-            at = 4 * piece * groups
-            quantize_row(x, n, buffers.rounded + piece * n, buffers.row_scales + at, buffers.row_sums + at)
-        else:
-            halve(x, buffers.rounded + 2 * piece * n, n)
-        piece_done(this.counters, phase)
-        piece = next_piece(this.counters, phase, n_chosen)
-    phase_done(this.counters, phase, n_chosen)
+        round_row(kind, source + 4 * chosen[piece] * n, n, n_true, weight, bias, rounded, piece, scratch)
+        n_own += 1
+        piece = next_piece(counters, phase, n_chosen)
+    phase_done(counters, phase, n_chosen, n_own)
+    return rounded
 
 
-@njit(**FAST)
+@inner
 def linear_phase(
-    buffers: Any, this: Any, phase: Any, kind: Any, codes: Any, scales: Any, bias: Any, n_inputs: Any, n_outputs: Any,
-    n_rows: Any, as_bytes: Any, out: Any, epilogue: Any, n_threads: Any, scratch: Any,
+    shape: Any, counters: Any, phase: Any, kind: Any, meets: Any, weights: Any, n_inputs: Any, n_outputs: Any,
+    rounded: Any, n_rows: Any, out: Any, epilogue: Any, scratch: Any,
 ) -> None:  # fmt: skip
     """All rows times one matrix; a piece is a few neighbouring pairs of blocks."""
+    codes, scales, bias = weights
     n_pairs = n_outputs // 32
-    size = max(1, n_pairs // (8 * n_threads))
+    pair_bytes = n_inputs * (64 if kind == HALVES else 16 if kind == NIBBLES else 32)
+    size = max(1, min(n_pairs // (4 * shape.n_threads), PIECE_BYTES // pair_bytes))
     n_pieces = (n_pairs + size - 1) // size
-    piece = next_piece(this.counters, phase, n_pieces)
+    piece, n_own = next_piece(counters, phase, n_pieces), 0
     while piece >= 0:
         for pair in range(piece * size, min(piece * size + size, n_pairs)):
             linear_pair(
-                kind, pair, codes, scales, bias, n_inputs, as_bytes, n_rows, buffers.rounded, buffers.row_scales,
-                buffers.row_sums, out, 4 * n_outputs, epilogue, scratch,
+                kind, meets, pair, codes, scales, bias, n_inputs, n_rows, rounded, out, 4 * n_outputs, epilogue,
+                scratch,
             )  # fmt: skip
-        piece_done(this.counters, phase)
-        piece = next_piece(this.counters, phase, n_pieces)
-    phase_done(this.counters, phase, n_pieces)
+        n_own += 1
+        piece = next_piece(counters, phase, n_pieces)
+    phase_done(counters, phase, n_pieces, n_own)
 
 
-@njit(**FAST)
+@inner
 def slot_start(shape: Any, layer: Any, slot: Any) -> Any:
     """Where a slot's keys (and values) of one layer begin in the cache, in bytes."""
-    return (layer * shape.n_slots + slot) * shape.n_ctx * shape.n_embd * 2
+    return (layer * shape.n_slots + slot) * shape.n_ctx * shape.n_head * shape.head_size * 2
 
 
-@njit(**FAST)
-def cache_phase(shape: Any, buffers: Any, this: Any, phase: Any, layer: Any, rows: Any, scratch: Any) -> None:
-    """New keys and values into the cache."""
-    piece = next_piece(this.counters, phase, this.n_rows)
+@inner
+def cache_phase(
+    shape: Any, buffers: Any, this: Any, counters: Any, phase: Any, layer: Any, job: Any, scratch: Any
+) -> None:
+    """New keys and values into the cache, where rows of one slot see each other."""
+    C, D = shape.n_embd, shape.head_size
+    piece, n_own = next_piece(counters, phase, this.n_rows), 0
     while piece >= 0:
-        start = slot_start(shape, layer, rows[1, piece])
-        store_keys_values(
-            buffers.wide + 12 * piece * shape.n_embd, buffers.keys + start, buffers.values + start,
-            rows[2, piece], shape.n_head, shape.head_size, shape.n_ctx, scratch,
-        )  # fmt: skip
-        piece_done(this.counters, phase)
-        piece = next_piece(this.counters, phase, this.n_rows)
-    phase_done(this.counters, phase, this.n_rows)
+        for head in range(shape.n_head):
+            start = slot_start(shape, layer, job[SLOTS, piece]) + head * shape.n_ctx * D * 2
+            at = buffers.wide + 4 * (3 * piece * C + C + head * D)
+            keys, values = buffers.keys + start, buffers.values + start
+            store_keys_values(at, at + 4 * C, keys, values, job[POSITIONS, piece], D, scratch)
+        n_own += 1
+        piece = next_piece(counters, phase, this.n_rows)
+    phase_done(counters, phase, this.n_rows, n_own)
 
 
-@njit(**FAST)
+@inner
 def attention_phase(
-    shape: Any, buffers: Any, this: Any, phase: Any, layer: Any, rows: Any, scratch: Any
+    shape: Any, buffers: Any, this: Any, counters: Any, phase: Any, layer: Any, job: Any, scratch: Any
 ) -> None:
     """Every head of every row; neighbouring pieces share a head, whose keys stay in the cache of the core."""
     n_items = this.n_spans if this.n_spans > 0 else this.n_rows
     C, D, n_pieces = shape.n_embd, shape.head_size, n_items * shape.n_head
-    piece = next_piece(this.counters, phase, n_pieces)
+    piece, n_own = next_piece(counters, phase, n_pieces), 0
     while piece >= 0:
         head, item = piece // n_items, piece % n_items
-        row = rows[5, item] if this.n_spans > 0 else item
-        start = slot_start(shape, layer, rows[1, row]) + head * shape.n_ctx * D * 2
-        keys, values, position = buffers.keys + start, buffers.values + start, rows[2, row]
+        row = job[FIRSTS, item] if this.n_spans > 0 else item
+        start = slot_start(shape, layer, job[SLOTS, row]) + head * shape.n_ctx * D * 2
+        keys, values, position = buffers.keys + start, buffers.values + start, job[POSITIONS, row]
         query, out = buffers.wide + 4 * (3 * row * C + head * D), buffers.mixed + 4 * (row * C + head * D)
+        if this.apart:
+            store_keys_values(query + 4 * C, query + 8 * C, keys, values, position, D, scratch)
         if this.n_spans > 0:
-            attend_tile(query, 12 * C, keys, values, D, position, rows[6, item], out, 4 * C, scratch)
+            attend_tile(query, 12 * C, keys, values, D, position, job[LENGTHS, item], out, 4 * C, scratch)
         else:
             attend(query, keys, values, D, position + 1, out, scratch)
-        piece_done(this.counters, phase)
-        piece = next_piece(this.counters, phase, n_pieces)
-    phase_done(this.counters, phase, n_pieces)
+        n_own += 1
+        piece = next_piece(counters, phase, n_pieces)
+    phase_done(counters, phase, n_pieces, n_own)
 
 
-@njit(**FAST)
-def block(shape: Any, table: Any, buffers: Any, this: Any, layer: Any, rows: Any, scratch: Any) -> None:
+@inner
+def block(
+    shape: Any, table: Any, buffers: Any, this: Any, counters: Any, layer: Any, job: Any, scratch: Any
+) -> None:
     """One Transformer block."""
-    C, n, by, kind, threads = shape.n_embd, this.n_rows, this.as_bytes, shape.kind, shape.n_threads
-    x, wide, mixed, every = buffers.x, buffers.wide, buffers.mixed, rows[4]
+    C, n, kind, every = shape.n_embd, this.n_rows, shape.kind, job[EVERY]
+    meets = kind if this.as_bytes else HALVES
+    x, wide, mixed = buffers.x, buffers.wide, buffers.mixed
     t, p = table[layer], 1 + PHASES_PER_LAYER * layer
-    round_phase(buffers, this, p, x, every, n, C, t[LN_1], t[LN_1 + 1], by, scratch)
-    linear_phase(
-        buffers, this, p + 1, kind, t[C_ATTN], t[C_ATTN + 1], t[C_ATTN + 2], C, 3 * C, n, by, wide, STORE,
-        threads, scratch,
-    )  # fmt: skip
-    cache_phase(shape, buffers, this, p + 2, layer, rows, scratch)
-    attention_phase(shape, buffers, this, p + 3, layer, rows, scratch)
-    round_phase(buffers, this, p + 4, mixed, every, n, C, 0, 0, by, scratch)
-    linear_phase(
-        buffers,
-        this,
-        p + 5,
-        kind,
-        t[C_PROJ],
-        t[C_PROJ + 1],
-        t[C_PROJ + 2],
-        C,
-        C,
-        n,
-        by,
-        x,
-        ADD,
-        threads,
-        scratch,
+    rounded = round_phase(shape, buffers, counters, p, meets, x, every, n, C, t[LN_1], t[LN_1 + 1], scratch)
+    weights = (t[C_ATTN], t[C_ATTN + 1], t[C_ATTN + 2])
+    linear_phase(shape, counters, p + 1, kind, meets, weights, C, 3 * C, rounded, n, wide, STORE, scratch)
+    if not this.apart:
+        cache_phase(shape, buffers, this, counters, p + 2, layer, job, scratch)
+    attention_phase(shape, buffers, this, counters, p + 3, layer, job, scratch)
+    rounded = round_phase(shape, buffers, counters, p + 4, meets, mixed, every, n, C, 0, 0, scratch)
+    weights = (t[C_PROJ], t[C_PROJ + 1], t[C_PROJ + 2])
+    linear_phase(shape, counters, p + 5, kind, meets, weights, C, C, rounded, n, x, ADD, scratch)
+    rounded = round_phase(
+        shape, buffers, counters, p + 6, meets, x, every, n, C, t[LN_2], t[LN_2 + 1], scratch
     )
-    round_phase(buffers, this, p + 6, x, every, n, C, t[LN_2], t[LN_2 + 1], by, scratch)
-    linear_phase(
-        buffers,
-        this,
-        p + 7,
-        kind,
-        t[C_FC],
-        t[C_FC + 1],
-        t[C_FC + 2],
-        C,
-        4 * C,
-        n,
-        by,
-        wide,
-        GELU,
-        threads,
-        scratch,
-    )
-    round_phase(buffers, this, p + 8, wide, every, n, 4 * C, 0, 0, by, scratch)
-    linear_phase(
-        buffers, this, p + 9, kind, t[MLP_PROJ], t[MLP_PROJ + 1], t[MLP_PROJ + 2], 4 * C, C, n, by, x, ADD,
-        threads, scratch,
-    )  # fmt: skip
+    weights = (t[C_FC], t[C_FC + 1], t[C_FC + 2])
+    linear_phase(shape, counters, p + 7, kind, meets, weights, C, 4 * C, rounded, n, wide, GELU, scratch)
+    rounded = round_phase(shape, buffers, counters, p + 8, meets, wide, every, n, 4 * C, 0, 0, scratch)
+    weights = (t[MLP_PROJ], t[MLP_PROJ + 1], t[MLP_PROJ + 2])
+    linear_phase(shape, counters, p + 9, kind, meets, weights, 4 * C, C, rounded, n, x, ADD, scratch)
 
 
-@njit(**FAST)
-def forward(shape: Any, table: Any, buffers: Any, this: Any, rows: Any, thread: Any) -> None:
-    """One thread's part of a pass.
-
-    `rows` (7, n): tokens, slots, positions, rows that need logits, 0 … n-1, first rows and lengths of spans.
-    """
+@inner
+def forward(shape: Any, table: Any, buffers: Any, job: Any, counters: Any, thread: Any) -> None:
+    """One thread's part of a pass: `Shape` and `Buffers` as arrays, the job (JOB_ROWS, n), zeroed counters."""
+    shape = Shape(*to_fixed_tuple(shape, N_SHAPE))
+    buffers = Buffers(*to_fixed_tuple(buffers, N_BUFFERS))
+    this = Pass(*to_fixed_tuple(job[PASS, :N_PASS], N_PASS))
+    at = counters.ctypes.data
     if HAS_TILES:
         tile_configure(buffers.tile_shapes)
     scratch = buffers.scratch + thread * buffers.scratch_bytes
-    embed_phase(shape, buffers, this, 0, rows)
+    embed_phase(shape, buffers, this, at, 0, job)
     for layer in range(shape.n_layer):
-        block(shape, table, buffers, this, layer, rows, scratch)
+        block(shape, table, buffers, this, at, layer, job, scratch)
     if this.n_logits > 0:
-        C, last = shape.n_embd, 1 + PHASES_PER_LAYER * shape.n_layer
-        by = this.head_as_bytes and shape.head_kind != HALVES
-        round_phase(
-            buffers,
-            this,
-            last,
-            buffers.x,
-            rows[3],
-            this.n_logits,
-            C,
-            buffers.ln_f,
-            buffers.ln_f_bias,
-            by,
-            scratch,
-        )
+        C, last, kind = shape.n_embd, 1 + PHASES_PER_LAYER * shape.n_layer, shape.head_kind
+        meets = kind if this.head_as_bytes else HALVES
+        rounded = round_phase(
+            shape, buffers, at, last, meets, buffers.x, job[WANTED], this.n_logits, C, buffers.ln_f,
+            buffers.ln_f_bias, scratch,
+        )  # fmt: skip
         linear_phase(
-            buffers, this, last + 1, shape.head_kind, buffers.head, buffers.head_scales, 0, C, shape.n_outputs,
-            this.n_logits, by, this.logits, STORE, shape.n_threads, scratch,
+            shape, at, last + 1, kind, meets, (buffers.head, buffers.head_scales, 0), C, shape.n_outputs, rounded,
+            this.n_logits, this.logits, STORE, scratch,
         )  # fmt: skip
     if HAS_TILES:
         tile_release()

@@ -10,10 +10,9 @@ In: addresses of codes, scales, rows. Out: float32, after bias and epilogue (non
 
 # mypy: disable-error-code="no-untyped-call"
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from numba import njit
-
+from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.processor import HAS_TILES
 from fourhorn.sampling.quantize import HALVES, NIBBLES
 from fourhorn.sampling.rows import gelu
@@ -38,10 +37,10 @@ from fourhorn.sampling.tiles import (
     zero_3,
 )
 from fourhorn.sampling.vectors import (
-    FAST,
     add,
     add_ints,
     and_ints,
+    divide_by_16,
     dot_bytes,
     dot_halves,
     floats,
@@ -63,10 +62,20 @@ from fourhorn.sampling.vectors import (
 
 STORE, GELU, ADD = 0, 1, 2  # epilogues
 AHEAD = 4096  # bytes from here that are fetched early
-FEW_ROWS = 3  # up to so many rows, vector registers beat tiles
+FEW_ROWS = 3  # up to so many rows, vector registers beat tiles, and every thread rounds the rows for itself
+CHUNK = 12  # groups whose integer products are kept before they are scaled
+BUFFER_BYTES = 2048 * (CHUNK + 2)
 
 
-@njit(**FAST)
+class Rounded(NamedTuple):
+    """Addresses of rows as a product wants them: halves, or signed bytes with a scale and a sum per 64."""
+
+    codes: int
+    scales: int
+    sums: int
+
+
+@inner
 def finish(value: Any, bias: Any, out: Any, epilogue: Any) -> None:
     """Bias and epilogue of 16 outputs of one row."""
     if bias != 0:
@@ -78,52 +87,90 @@ def finish(value: Any, bias: Any, out: Any, epilogue: Any) -> None:
     store_floats(out, value)
 
 
-@njit(**FAST)
-def scaled(total: Any, counts: Any, scales: Any, row_scale: Any, row_sum: Any) -> Any:
+@inner
+def scaled_bytes(total: Any, counts: Any, scale: Any, row_scale: Any) -> Any:
+    """Add a group's integer products Σ (code - 128)·x, times both scales."""
+    return fma(to_floats(counts), mul(scale, floats(row_scale)), total)
+
+
+@inner
+def scaled_nibbles(total: Any, counts: Any, scale: Any, offset: Any, row_scale: Any, row_sum: Any) -> Any:
     """Add a group's integer products: Σ (s·code + m)·x = s·Σ code·x + m·Σ x."""
-    scale = mul(load_halves(scales), floats(row_scale))
-    total = fma(to_floats(counts), scale, total)
-    return fma(load_halves(scales + 32), floats(row_sum), total)
+    total = fma(to_floats(counts), mul(scale, floats(row_scale)), total)
+    return fma(offset, floats(row_sum), total)
 
 
-@njit(**FAST)
-def dot_row_bytes(codes: Any, scales: Any, n_groups: Any, row: Any, row_scales: Any, row_sums: Any) -> Any:
-    """16 outputs of one row of signed bytes, 8-bit codes."""
-    total = floats(0.0)
+@inner
+def row_bytes(
+    first: Any, second: Any, scales: Any, n_groups: Any, x: Any, row_scales: Any, row_sums: Any
+) -> Any:
+    """32 outputs of one row of signed bytes, 8-bit codes: two streams of weights at once."""
+    total, other = floats(0.0), floats(0.0)
+    lower = scales + 32 * n_groups
     for group in range(n_groups):
-        w, x = codes + 1024 * group, row + 64 * group
-        even, odd = ints(0), ints(0)
-        for i in range(0, 16, 2):
-            prefetch(w + AHEAD + 64 * i)
-            prefetch(w + AHEAD + 64 * i + 64)
-            even = dot_bytes(even, load_ints(w + 64 * i), ints(load_int(x + 4 * i)))
-            odd = dot_bytes(odd, load_ints(w + 64 * i + 64), ints(load_int(x + 4 * i + 4)))
-        counts = add_ints(even, odd)
-        row_scale, row_sum = load_float(row_scales + 4 * group), load_float(row_sums + 4 * group)
-        total = scaled(total, counts, scales + 64 * group, row_scale, row_sum)
-    return total
+        a, b = first + 1024 * group, second + 1024 * group
+        start = ints(load_int(row_sums + 4 * group))  # takes the codes' excess of 128 away
+        even, odd, even_other, odd_other = start, ints(0), start, ints(0)
+        for i in range(0, 1024, 128):
+            prefetch(a + AHEAD + i)
+            prefetch(b + AHEAD + i)
+            prefetch(a + AHEAD + i + 64)
+            prefetch(b + AHEAD + i + 64)
+            four, next_four = (
+                ints(load_int(x + 64 * group + i // 16)),
+                ints(load_int(x + 64 * group + i // 16 + 4)),
+            )
+            even = dot_bytes(even, load_ints(a + i), four)
+            even_other = dot_bytes(even_other, load_ints(b + i), four)
+            odd = dot_bytes(odd, load_ints(a + i + 64), next_four)
+            odd_other = dot_bytes(odd_other, load_ints(b + i + 64), next_four)
+        row_scale = load_float(row_scales + 4 * group)
+        total = scaled_bytes(total, add_ints(even, odd), load_halves(scales + 32 * group), row_scale)
+        other = scaled_bytes(
+            other, add_ints(even_other, odd_other), load_halves(lower + 32 * group), row_scale
+        )
+    return total, other
 
 
-@njit(**FAST)
-def dot_row_nibbles(codes: Any, scales: Any, n_groups: Any, row: Any, row_scales: Any, row_sums: Any) -> Any:
-    """16 outputs of one row of signed bytes, 4-bit codes: inputs 0–31 of a group in the low nibbles."""
-    total = floats(0.0)
-    low = ints(0x0F0F0F0F)
+@inner
+def row_nibbles(
+    first: Any, second: Any, scales: Any, n_groups: Any, x: Any, row_scales: Any, row_sums: Any
+) -> Any:
+    """32 outputs of one row of signed bytes, 4-bit codes: inputs 0–31 of a group in the low nibbles.
+
+    High nibbles stay where they are in their bytes, 16 times too large, until their products are summed.
+    """
+    total, other, low, high = floats(0.0), floats(0.0), ints(0x0F0F0F0F), ints(-0x0F0F0F10)
+    lower = scales + 64 * n_groups
     for group in range(n_groups):
-        w, x = codes + 512 * group, row + 64 * group
-        even, odd = ints(0), ints(0)
-        for i in range(8):
-            prefetch(w + AHEAD + 64 * i)
-            both = load_ints(w + 64 * i)
-            even = dot_bytes(even, and_ints(both, low), ints(load_int(x + 4 * i)))
-            odd = dot_bytes(odd, and_ints(shift_right(both, 4), low), ints(load_int(x + 32 + 4 * i)))
-        counts = add_ints(even, odd)
+        a, b, at = first + 512 * group, second + 512 * group, x + 64 * group
+        even, odd, even_other, odd_other = ints(0), ints(0), ints(0), ints(0)
+        for i in range(0, 512, 64):
+            prefetch(a + AHEAD + i)
+            prefetch(b + AHEAD + i)
+            four, next_four = ints(load_int(at + i // 16)), ints(load_int(at + 32 + i // 16))
+            both, both_other = load_ints(a + i), load_ints(b + i)
+            even = dot_bytes(even, and_ints(both, low), four)
+            odd = dot_bytes(odd, and_ints(both, high), next_four)
+            even_other = dot_bytes(even_other, and_ints(both_other, low), four)
+            odd_other = dot_bytes(odd_other, and_ints(both_other, high), next_four)
         row_scale, row_sum = load_float(row_scales + 4 * group), load_float(row_sums + 4 * group)
-        total = scaled(total, counts, scales + 64 * group, row_scale, row_sum)
-    return total
+        s, m = scales + 64 * group, lower + 64 * group
+        total = scaled_nibbles(
+            total, add_ints(even, divide_by_16(odd)), load_halves(s), load_halves(s + 32), row_scale, row_sum
+        )
+        other = scaled_nibbles(
+            other,
+            add_ints(even_other, divide_by_16(odd_other)),
+            load_halves(m),
+            load_halves(m + 32),
+            row_scale,
+            row_sum,
+        )
+    return total, other
 
 
-@njit(**FAST)
+@inner
 def dot_row_halves(codes: Any, n_inputs: Any, row: Any) -> Any:
     """16 outputs of one bfloat16 row."""
     even, odd = floats(0.0), floats(0.0)
@@ -135,7 +182,7 @@ def dot_row_halves(codes: Any, n_inputs: Any, row: Any) -> Any:
     return add(even, odd)
 
 
-@njit(**FAST)
+@inner
 def unpack_group(codes: Any, out: Any) -> None:
     """A group's 512 bytes of nibbles as 1024 bytes."""
     low = ints(0x0F0F0F0F)
@@ -145,7 +192,7 @@ def unpack_group(codes: Any, out: Any) -> None:
         store_ints(out + 512 + i, and_ints(shift_right(both, 4), low))
 
 
-@njit(**FAST)
+@inner
 def widen(kind: Any, codes: Any, scales: Any, n_groups: Any, out: Any, buffer: Any) -> None:
     """16 outputs' byte or nibble weights as bfloat16 pairs, in the order of `HALVES`."""
     low = ints(255)
@@ -154,7 +201,11 @@ def widen(kind: Any, codes: Any, scales: Any, n_groups: Any, out: Any, buffer: A
         if kind == NIBBLES:
             unpack_group(codes + 512 * group, buffer)
             w = buffer
-        scale, offset = load_halves(scales + 64 * group), load_halves(scales + 64 * group + 32)
+        if kind == NIBBLES:
+            scale, offset = load_halves(scales + 64 * group), load_halves(scales + 64 * group + 32)
+        else:
+            scale = load_halves(scales + 32 * group)
+            offset = mul(scale, floats(-128.0))
         for i in range(16):
             four = load_ints(w + 64 * i)
             a = fma(to_floats(and_ints(four, low)), scale, offset)
@@ -166,7 +217,7 @@ def widen(kind: Any, codes: Any, scales: Any, n_groups: Any, out: Any, buffer: A
             store_ints(to + 64, pair_halves(c, d))
 
 
-@njit(**FAST)
+@inner
 def tiles_halves(first: Any, second: Any, n_inputs: Any, rows: Any, out: Any) -> None:
     """16 bfloat16 rows × 32 outputs; `out` gets two 16 × 16 blocks."""
     zero_0()
@@ -184,7 +235,7 @@ def tiles_halves(first: Any, second: Any, n_inputs: Any, rows: Any, out: Any) ->
     store_1(out + 1024, 64)
 
 
-@njit(**FAST)
+@inner
 def tiles_halves_double(first: Any, second: Any, n_inputs: Any, rows: Any, out: Any) -> None:
     """32 bfloat16 rows × 32 outputs; `out` gets four 16 × 16 blocks, row blocks first."""
     zero_0()
@@ -207,19 +258,14 @@ def tiles_halves_double(first: Any, second: Any, n_inputs: Any, rows: Any, out: 
     store_3(out + 3072, 64)
 
 
-@njit(**FAST)
-def tiles_bytes(
-    kind: Any, first: Any, second: Any, scales: Any, n_groups: Any, rows: Any, row_scales: Any, row_sums: Any,
-    n_rows: Any, buffer: Any,
-) -> None:  # fmt: skip
-    """Up to 16 rows of signed bytes × 32 outputs; the buffer's first 2048 bytes get two 16 × 16 blocks."""
-    counts, unpacked = buffer + 2048, buffer + 4096
-    for i in range(0, 2048, 64):
-        store_floats(buffer + i, floats(0.0))
+@inner
+def tiles_bytes(kind: Any, first: Any, second: Any, n_groups: Any, x: Any, stride: Any, counts: Any) -> None:
+    """Integer products of up to 16 rows of signed bytes × 32 outputs: per group two 16 × 16 blocks."""
+    unpacked = counts + 2048 * CHUNK
     for group in range(n_groups):
         zero_0()
         zero_1()
-        load_4(rows + 64 * group, 64 * n_groups)
+        load_4(x + 64 * group, stride)
         if kind == NIBBLES:
             for i in range(0, 512, 64):
                 prefetch(first + 512 * group + AHEAD + i)
@@ -236,26 +282,85 @@ def tiles_bytes(
             load_7(second + 1024 * group, 64)
         dot_bytes_046()
         dot_bytes_147()
-        store_0(counts, 64)
-        store_1(counts + 1024, 64)
-        for half in range(2):
-            at = scales + 64 * (half * n_groups + group)
-            for row in range(n_rows):
-                to = buffer + 1024 * half + 64 * row
-                found = load_ints(counts + 1024 * half + 64 * row)
-                row_scale = load_float(row_scales + 4 * (row * n_groups + group))
-                row_sum = load_float(row_sums + 4 * (row * n_groups + group))
-                store_floats(to, scaled(load_floats(to), found, at, row_scale, row_sum))
+        store_0(counts + 2048 * group, 64)
+        store_1(counts + 2048 * group + 1024, 64)
 
 
-@njit(**FAST)
+@inner
+def scale_chunk(
+    kind: Any,
+    scales: Any,
+    lower: Any,
+    n_groups: Any,
+    row: Any,
+    row_scales: Any,
+    row_sums: Any,
+    counts: Any,
+    tiles: Any,
+) -> None:
+    """Add the products of up to `CHUNK` groups to one row's 32 totals, in the order of `row_bytes`."""
+    a, b = tiles + 64 * row, tiles + 1024 + 64 * row
+    total, other = load_floats(a), load_floats(b)
+    for group in range(n_groups):
+        found = counts + 2048 * group + 64 * row
+        row_scale = load_float(row_scales + 4 * group)
+        if kind == NIBBLES:
+            s, m, row_sum = scales + 64 * group, lower + 64 * group, load_float(row_sums + 4 * group)
+            total = scaled_nibbles(
+                total, load_ints(found), load_halves(s), load_halves(s + 32), row_scale, row_sum
+            )
+            other = scaled_nibbles(
+                other, load_ints(found + 1024), load_halves(m), load_halves(m + 32), row_scale, row_sum
+            )
+        else:
+            excess = ints(load_int(row_sums + 4 * group))
+            s, m = load_halves(scales + 32 * group), load_halves(lower + 32 * group)
+            total = scaled_bytes(total, add_ints(load_ints(found), excess), s, row_scale)
+            other = scaled_bytes(other, add_ints(load_ints(found + 1024), excess), m, row_scale)
+    store_floats(a, total)
+    store_floats(b, other)
+
+
+@inner
+def tile_rows_bytes(
+    kind: Any,
+    first: Any,
+    second: Any,
+    scales: Any,
+    n_groups: Any,
+    rounded: Any,
+    start: Any,
+    n_rows: Any,
+    buffer: Any,
+) -> None:
+    """32 outputs of up to 16 rows from `start`; the buffer's first 2048 bytes get two 16 × 16 blocks."""
+    scale_bytes = 64 if kind == NIBBLES else 32
+    group_bytes = 512 if kind == NIBBLES else 1024
+    for i in range(0, 2048, 64):
+        store_floats(buffer + i, floats(0.0))
+    for at in range(0, n_groups, CHUNK):
+        n = min(CHUNK, n_groups - at)
+        x = rounded.codes + 64 * (start * n_groups + at)
+        tiles_bytes(
+            kind, first + group_bytes * at, second + group_bytes * at, n, x, 64 * n_groups, buffer + 2048
+        )
+        upper = scales + scale_bytes * at
+        for row in range(n_rows):
+            offset = 4 * ((start + row) * n_groups + at)
+            scale_chunk(
+                kind, upper, upper + scale_bytes * n_groups, n, row, rounded.scales + offset, rounded.sums + offset,
+                buffer + 2048, buffer,
+            )  # fmt: skip
+
+
+@inner
 def finish_tile(tile: Any, n_rows: Any, bias: Any, out: Any, stride: Any, epilogue: Any) -> None:
     """Bias and epilogue of a 16 × 16 block."""
     for row in range(n_rows):
         finish(load_floats(tile + 64 * row), bias, out + row * stride, epilogue)
 
 
-@njit(**FAST)
+@inner
 def pair_halves_rows(
     first: Any, second: Any, bias: Any, n_inputs: Any, n_rows: Any, rows: Any, out: Any, stride: Any,
     epilogue: Any, buffer: Any,
@@ -280,69 +385,53 @@ def pair_halves_rows(
         finish_tile(buffer + 1024, min(n, 16), other, to + 64, stride, epilogue)
 
 
-@njit(**FAST)
+@inner
 def pair_bytes_rows(
-    kind: Any, first: Any, second: Any, scales: Any, bias: Any, n_groups: Any, n_rows: Any, rows: Any,
-    row_scales: Any, row_sums: Any, out: Any, stride: Any, epilogue: Any, buffer: Any,
+    kind: Any, first: Any, second: Any, scales: Any, bias: Any, n_groups: Any, n_rows: Any, rounded: Any, out: Any,
+    stride: Any, epilogue: Any, buffer: Any,
 ) -> None:  # fmt: skip
     """32 outputs of any number of rows of signed bytes."""
     other = bias + 64 if bias != 0 else bias
-    lower = scales + 64 * n_groups
     if HAS_TILES and n_rows > FEW_ROWS:
         for row in range(0, n_rows, 16):
-            x, xs, xm = (
-                rows + 64 * row * n_groups,
-                row_scales + 4 * row * n_groups,
-                row_sums + 4 * row * n_groups,
-            )
             n, to = min(n_rows - row, 16), out + row * stride
-            tiles_bytes(kind, first, second, scales, n_groups, x, xs, xm, n, buffer)
+            tile_rows_bytes(kind, first, second, scales, n_groups, rounded, row, n, buffer)
             finish_tile(buffer, n, bias, to, stride, epilogue)
             finish_tile(buffer + 1024, n, other, to + 64, stride, epilogue)
         return
     for row in range(n_rows):
-        x, xs, xm = rows + 64 * row * n_groups, row_scales + 4 * row * n_groups, row_sums + 4 * row * n_groups
-        to = out + row * stride
+        x, to, at = rounded.codes + 64 * row * n_groups, out + row * stride, 4 * row * n_groups
         if kind == NIBBLES:
-            finish(dot_row_nibbles(first, scales, n_groups, x, xs, xm), bias, to, epilogue)
-            finish(dot_row_nibbles(second, lower, n_groups, x, xs, xm), other, to + 64, epilogue)
+            a, b = row_nibbles(first, second, scales, n_groups, x, rounded.scales + at, rounded.sums + at)
         else:
-            finish(dot_row_bytes(first, scales, n_groups, x, xs, xm), bias, to, epilogue)
-            finish(dot_row_bytes(second, lower, n_groups, x, xs, xm), other, to + 64, epilogue)
+            a, b = row_bytes(first, second, scales, n_groups, x, rounded.scales + at, rounded.sums + at)
+        finish(a, bias, to, epilogue)
+        finish(b, other, to + 64, epilogue)
 
 
-@njit(**FAST)
+@inner
 def linear_pair(
-    kind: Any, pair: Any, codes: Any, scales: Any, bias: Any, n_inputs: Any, as_bytes: Any, n_rows: Any, rows: Any,
-    row_scales: Any, row_sums: Any, out: Any, stride: Any, epilogue: Any, buffer: Any,
+    kind: Any, meets: Any, pair: Any, codes: Any, scales: Any, bias: Any, n_inputs: Any, n_rows: Any, rounded: Any,
+    out: Any, stride: Any, epilogue: Any, buffer: Any,
 ) -> None:  # fmt: skip
-    """Outputs 32·pair … 32·pair + 31 of all rows; the buffer holds 8 KiB and 64 bytes per input."""
+    """Outputs 32·pair … 32·pair + 31 of all rows; the buffer holds `BUFFER_BYTES` and 64 bytes per input.
+
+    The rows are of the kind that the weights' kind `meets`: `HALVES`, or bytes for byte and nibble weights.
+    """
     n_groups = n_inputs // 64
     block_bytes = 32 * n_inputs if kind == HALVES else 8 * n_inputs if kind == NIBBLES else 16 * n_inputs
+    scale_bytes = (64 if kind == NIBBLES else 32) * n_groups
     first = codes + 2 * pair * block_bytes
-    second, at = first + block_bytes, scales + 128 * pair * n_groups
+    second, at = first + block_bytes, scales + 2 * pair * scale_bytes
     to, above = out + 128 * pair, bias + 128 * pair if bias != 0 else bias
-    if kind != HALVES and as_bytes:
+    if meets != HALVES:
         pair_bytes_rows(
-            kind,
-            first,
-            second,
-            at,
-            above,
-            n_groups,
-            n_rows,
-            rows,
-            row_scales,
-            row_sums,
-            to,
-            stride,
-            epilogue,
-            buffer,
+            kind, first, second, at, above, n_groups, n_rows, rounded, to, stride, epilogue, buffer
         )
         return
     if kind != HALVES:
-        panel = buffer + 8192
+        panel = buffer + BUFFER_BYTES
         widen(kind, first, at, n_groups, panel, buffer)
-        widen(kind, second, at + 64 * n_groups, n_groups, panel + 32 * n_inputs, buffer)
+        widen(kind, second, at + scale_bytes, n_groups, panel + 32 * n_inputs, buffer)
         first, second = panel, panel + 32 * n_inputs
-    pair_halves_rows(first, second, above, n_inputs, n_rows, rows, to, stride, epilogue, buffer)
+    pair_halves_rows(first, second, above, n_inputs, n_rows, rounded.codes, to, stride, epilogue, buffer)

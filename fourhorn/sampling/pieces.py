@@ -10,12 +10,14 @@ import sys
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 
+from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.processor import IS_X86
-from fourhorn.sampling.vectors import ADDRESS, FAST, at, call, operation
+from fourhorn.sampling.vectors import ADDRESS, at, call, operation
 
-PHASE_BYTES = 128  # two counters, each alone in its cache line
+LINE = 64  # bytes of a cache line
+PHASE_BYTES = 2 * LINE  # two counters, each alone in its cache line
 SPINS = 100  # about 5 µs
 _i32, _i64 = ir.IntType(32), ir.IntType(64)
 
@@ -23,13 +25,13 @@ _i32, _i64 = ir.IntType(32), ir.IntType(64)
 @operation(ADDRESS, ADDRESS, ADDRESS)
 def take(b: Any, address: Any, n: Any) -> Any:
     """Add n to a counter that several threads share; its value before."""
-    return b.atomic_rmw("add", at(b, address, _i64), n, "acq_rel")
+    return b.atomic_rmw("add", at(b, address, _i64), n, "seq_cst")
 
 
 @operation(ADDRESS, ADDRESS)
 def look(b: Any, address: Any) -> Any:
     """A shared counter's value; what was written before it was raised is visible."""
-    return b.load_atomic(at(b, address, _i64), "acquire", 8)
+    return b.load_atomic(at(b, address, _i64), "seq_cst", 8)
 
 
 @operation(types.void)
@@ -46,24 +48,20 @@ def give_way(b: Any) -> None:
         call(b, "sched_yield", _i32, [])
 
 
-@njit(**FAST)
+@inner
 def next_piece(counters: Any, phase: Any, n: Any) -> Any:
     """A piece of this phase that no thread has taken, or -1."""
     piece = take(counters + PHASE_BYTES * phase, 1)
     return piece if piece < n else -1
 
 
-@njit(**FAST)
-def piece_done(counters: Any, phase: Any) -> None:
-    """Count a piece as done."""
-    take(counters + PHASE_BYTES * phase + 64, 1)
-
-
-@njit(**FAST)
-def phase_done(counters: Any, phase: Any, n: Any) -> None:
-    """Wait for the pieces that other threads have taken."""
-    spins = 0
-    while look(counters + PHASE_BYTES * phase + 64) < n:
+@inner
+def phase_done(counters: Any, phase: Any, n: Any, n_own: Any) -> None:
+    """Count this thread's own pieces as done, and wait for those that other threads have taken."""
+    done, spins = counters + PHASE_BYTES * phase + LINE, 0
+    if take(done, n_own) + n_own == n:
+        return
+    while look(done) < n:
         pause()
         spins += 1
         if spins == SPINS:

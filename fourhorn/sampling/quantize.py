@@ -33,7 +33,9 @@ class Packed:
     n_outputs: int
     n_inputs: int
     codes: np.ndarray[Any, Any]  # bytes
-    scales: np.ndarray[Any, Any]  # bfloat16 bits, (N/16, K/64, 2, 16): scales, offsets
+    scales: np.ndarray[
+        Any, Any
+    ]  # bfloat16 bits, (N/16, K/64, 1 or 2, 16): scales, and offsets of 4-bit codes
 
     @property
     def n_bytes(self) -> int:
@@ -48,7 +50,8 @@ def check_precision(precision: str) -> None:
 
 
 def quantize(weight: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Codes (N, K/64, 64) as uint8, scales and offsets (N, K/64) as bfloat16."""
+    """Codes (N, K/64, 64) as uint8, scales and offsets (N, K/64) as bfloat16; the last group is padded with zeros."""
+    weight = torch.nn.functional.pad(weight, (0, -weight.shape[1] % GROUP))
     parts = [
         _quantize(part, bits) for part in torch.split(weight, 256)
     ]  # small enough to stay in a core's cache
@@ -101,8 +104,11 @@ def pack(weight: Tensor, precision: str) -> Packed:
     codes = codes.view(blocks, 16, -1, GROUP // 4, 4).permute(0, 2, 3, 1, 4)
     if kind == NIBBLES:
         codes = codes[:, :, :8] | (codes[:, :, 8:] << 4)  # inputs 0–31 low, 32–63 high
-    both = torch.stack((scale, offset)).view(2, blocks, 16, -1).permute(1, 3, 0, 2).contiguous()
-    scales = both.view(torch.int16).numpy().view(np.uint16)
+    columns = torch.stack(
+        (scale, offset) if kind == NIBBLES else (scale,)
+    )  # bytes: the offset is -128 scales
+    columns = columns.view(len(columns), blocks, 16, -1).permute(1, 3, 0, 2).contiguous()
+    scales = columns.view(torch.int16).numpy().view(np.uint16)
     return Packed(kind, n_outputs, n_inputs, codes.contiguous().numpy(), scales)
 
 
@@ -124,5 +130,5 @@ def round_trip(model: GPT2, precision: str) -> GPT2:
         kept = head_precision(precision) if name == "wte.weight" else precision
         if parameter.ndim == 2 and name != "wpe.weight":
             rounded = decode(*quantize(parameter, 8 if kept == "int8" else 4))
-            parameter.copy_(rounded.flatten(1))
+            parameter.copy_(rounded.flatten(1)[:, : parameter.shape[1]])
     return twin

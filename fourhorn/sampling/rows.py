@@ -9,11 +9,10 @@ with one scale per 64 values; for bfloat16 weights, bfloat16. In and out: addres
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from fourhorn.sampling.quantize import HALVES
+from fourhorn.sampling.compiling import inner
+from fourhorn.sampling.quantize import BYTES, HALVES
 from fourhorn.sampling.vectors import (
-    FAST,
     absolute,
     add,
     add_ints,
@@ -32,6 +31,7 @@ from fourhorn.sampling.vectors import (
     store_float,
     store_floats,
     store_halves,
+    store_int,
     sub,
     sum_int_lanes,
     sum_lanes,
@@ -39,25 +39,25 @@ from fourhorn.sampling.vectors import (
 )
 
 
-@njit(**FAST)
-def normalize(x: Any, weight: Any, bias: Any, out: Any, n: Any) -> None:
-    """Layer normalization, ε = 1e-5."""
+@inner
+def normalize(x: Any, weight: Any, bias: Any, out: Any, n: Any, n_true: Any) -> None:
+    """Layer normalization, ε = 1e-5, over the first `n_true` values (a multiple of 16); the rest are padding."""
     total = floats(0.0)
-    for i in range(0, 4 * n, 64):
+    for i in range(0, 4 * n_true, 64):
         total = add(total, load_floats(x + i))
-    mean = floats(sum_lanes(total) / np.float32(n))
+    mean = floats(sum_lanes(total) / np.float32(n_true))
     total = floats(0.0)
-    for i in range(0, 4 * n, 64):
+    for i in range(0, 4 * n_true, 64):
         centered = sub(load_floats(x + i), mean)
         total = fma(centered, centered, total)
-    variance = sum_lanes(total) / np.float32(n)
+    variance = sum_lanes(total) / np.float32(n_true)
     scale = floats(np.float32(1.0) / np.sqrt(variance + np.float32(1e-5)))
     for i in range(0, 4 * n, 64):
         centered = mul(sub(load_floats(x + i), mean), scale)
         store_floats(out + i, fma(centered, load_floats(weight + i), load_floats(bias + i)))
 
 
-@njit(**FAST)
+@inner
 def gelu(x: Any) -> Any:
     """x · (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2, written with e^2u since tanh u = (e^2u - 1) / (e^2u + 1)."""
     cubed = mul(mul(x, x), x)
@@ -67,16 +67,19 @@ def gelu(x: Any) -> Any:
     return mul(x, div(e, add(e, floats(1.0))))
 
 
-@njit(**FAST)
+@inner
 def halve(x: Any, out: Any, n: Any) -> None:
     """A row as bfloat16."""
     for i in range(0, n, 16):
         store_halves(out + 2 * i, load_floats(x + 4 * i))
 
 
-@njit(**FAST)
-def quantize_row(x: Any, n: Any, codes: Any, scales: Any, sums: Any) -> None:
-    """A row as signed bytes; per 64 values their scale, and their sum (for the weights' offsets)."""
+@inner
+def quantize_row(kind: Any, x: Any, n: Any, codes: Any, scales: Any, sums: Any) -> None:
+    """A row as signed bytes; per 64 values their scale, and what the weights' offsets will be multiplied by.
+
+    For `BYTES`, whose codes are 128 too large, that is the integer -128 · Σ code; for `NIBBLES`, scale · Σ code.
+    """
     for group in range(n // 64):
         at = x + 256 * group
         a, b = load_floats(at), load_floats(at + 64)
@@ -93,10 +96,13 @@ def quantize_row(x: Any, n: Any, codes: Any, scales: Any, sums: Any) -> None:
         scale = largest / np.float32(127.0)
         total = sum_int_lanes(add_ints(add_ints(a, b), add_ints(c, d)))
         store_float(scales + 4 * group, scale)
-        store_float(sums + 4 * group, scale * np.float32(total))
+        if kind == BYTES:
+            store_int(sums + 4 * group, -128 * total)
+        else:
+            store_float(sums + 4 * group, scale * np.float32(total))
 
 
-@njit(**FAST)
+@inner
 def embed(
     kind: Any, codes: Any, scales: Any, positions: Any, token: Any, position: Any, out: Any, n: Any
 ) -> None:
@@ -107,8 +113,8 @@ def embed(
             value = widen_half(load_half(codes + block * n * 32 + (k // 2) * 64 + lane * 4 + (k % 2) * 2))
         else:
             code = load_byte(codes + block * n * 16 + (k // 4) * 64 + lane * 4 + k % 4)
-            at = scales + (block * (n // 64) + k // 64) * 64 + lane * 2
-            value = np.float32(code) * widen_half(load_half(at)) + widen_half(load_half(at + 32))
+            at = scales + (block * (n // 64) + k // 64) * 32 + lane * 2
+            value = np.float32(code - 128) * widen_half(load_half(at))
         store_float(out + 4 * k, value)
     for i in range(0, 4 * n, 64):
         store_floats(out + i, add(load_floats(out + i), load_floats(positions + 4 * position * n + i)))

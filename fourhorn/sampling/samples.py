@@ -72,6 +72,11 @@ def samples(
     if row_format not in ("samples", "output-dataset"):
         raise unknown("row format", row_format, ("samples", "output-dataset"))
     destination, n_ctx = Path(destination), model.config.n_ctx
+    if not 0 <= context_tokens < n_ctx:
+        raise UserError(
+            f"context_tokens is {context_tokens}; it must be less than the model's context of {n_ctx}, or 0 for three "
+            "quarters of it."
+        )
     context_tokens = context_tokens or n_ctx * 3 // 4
     settings = SamplingParams(max_new_tokens or n_ctx, temperature, top_k, top_p, seed, stop)
     options = {

@@ -4,17 +4,15 @@ It does what `TorchDecoder` does and takes its place in the engine. Prompts are 
 new tokens of all running sequences are one pass. Memory is the packed weights, the cache (pages are taken as they are
 filled) and about 20 MB of buffers. The model it was made from is not kept.
 
-In: a model with n_embd a multiple of 64 and heads a multiple of 16 wide. Out: logits (rows, V) in float32; those of a
+In: a model with heads a multiple of 16 wide. Out: logits (rows, V) in float32; those of a
 small pass are overwritten by the next. Raises `UserError` for other shapes.
 """
 
 import contextlib
 import mmap
 import os
-import queue
-import threading
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -27,10 +25,11 @@ from fourhorn.model.transformer import GPT2
 from fourhorn.sampling import kernels
 from fourhorn.sampling.draws import choose_fast
 from fourhorn.sampling.kernels import Buffers, Pass, Shape
-from fourhorn.sampling.pieces import PHASE_BYTES
+from fourhorn.sampling.linear import BUFFER_BYTES
 from fourhorn.sampling.processor import HAS_TILES
-from fourhorn.sampling.quantize import HALVES, KINDS, Packed, head_precision, pack
+from fourhorn.sampling.quantize import GROUP, HALVES, KINDS, Packed, head_precision, pack
 from fourhorn.sampling.settings import SamplingParams
+from fourhorn.sampling.team import Team
 from fourhorn.sampling.tiles import TILE_SHAPES
 
 MAX_ROWS = 512  # tokens read in one pass
@@ -41,11 +40,15 @@ Array = np.ndarray[Any, Any]
 
 def why_not(config: GPT2Config) -> str | None:
     """Why the kernels cannot run a model of this shape, or None."""
-    if config.n_embd % 64:
-        return f"n_embd {config.n_embd} is not a multiple of 64"
     if config.head_size % 16:
         return f"head size {config.head_size} is not a multiple of 16"
     return None
+
+
+def grow(weight: Tensor, *sizes: int) -> Tensor:
+    """The weight with zeros appended to its last dimensions until they have these sizes."""
+    padding = [n for size, old in zip(sizes[::-1], weight.shape[::-1], strict=False) for n in (0, size - old)]
+    return torch.nn.functional.pad(weight.detach().float().cpu(), padding)
 
 
 def huge(n_bytes: int) -> Array:
@@ -57,30 +60,6 @@ def huge(n_bytes: int) -> Array:
     array = np.frombuffer(memory, np.uint8)
     start = -array.ctypes.data % HUGE_PAGE
     return array[start : start + n_bytes]
-
-
-class Team:
-    """Threads that run one function together: the caller is thread 0."""
-
-    def __init__(self, n_threads: int) -> None:
-        self.n_threads = n_threads
-        self._calls: queue.SimpleQueue[Callable[[int], None] | None] = queue.SimpleQueue()
-        for thread in range(1, n_threads):
-            threading.Thread(target=self._serve, args=(thread,), daemon=True, name="fourhorn-kernel").start()
-
-    def _serve(self, thread: int) -> None:
-        while (call := self._calls.get()) is not None:
-            call(thread)
-
-    def run(self, call: Callable[[int], None]) -> None:
-        """Run `call(thread)` on all; returns when the caller's own call does."""
-        for _ in range(1, self.n_threads):
-            self._calls.put(call)
-        call(0)
-
-    def __del__(self) -> None:
-        for _ in range(1, self.n_threads):
-            self._calls.put(None)
 
 
 class VectorDecoder:
@@ -106,15 +85,18 @@ class VectorDecoder:
         padded = -(-self.n_ctx // 64) * 64
         n_threads = n_threads or min(torch.get_num_threads(), os.cpu_count() or 1)
         self._shape = Shape(
-            config.n_layer, config.n_head, config.n_embd, config.head_size, -(-config.n_vocab // 32) * 32, padded,
-            n_slots, kind, head_kind, n_threads,
+            config.n_layer, config.n_head, -(-config.n_embd // GROUP) * GROUP, config.head_size,
+            -(-config.n_vocab // 32) * 32, padded, n_slots, kind, head_kind, n_threads,
         )  # fmt: skip
         cache = (config.n_layer, n_slots, config.n_head, padded * config.head_size)
         self._keys, self._values = np.zeros(cache, np.uint16), np.zeros(cache, np.uint16)
         self._few = np.zeros((FEW_LOGITS, self._shape.n_outputs), np.float32)
-        self._table, head, head_scales = self._pack(model, precision)
-        self._buffers = self._make_buffers(model, head, head_scales)
-        self._team = Team(n_threads)
+        table, head, head_scales = self._pack(model, precision)
+        self.n_weight_bytes = sum(array.nbytes for array in self._kept)
+        buffers = self._make_buffers(model, head, head_scales)
+        self._team = Team(
+            self._shape, table, buffers, MAX_ROWS, [*self._kept, self._keys, self._values, self._few]
+        )
 
     # ------------------------------------------------------------------------------------------------- Decoder
 
@@ -157,58 +139,49 @@ class VectorDecoder:
             buffer[:, target, :, :n] = buffer[:, source, :, :n]
         self.lengths[target] = length
 
-    @property
-    def n_bytes(self) -> int:
-        """Memory of weights, buffers and the whole cache."""
-        return sum(array.nbytes for array in (*self._kept, self._keys, self._values, self._few))
-
     # ------------------------------------------------------------------------------------------------- one pass
 
     def _rows(self, slots: Sequence[int], tokens: Sequence[Sequence[int]], every: bool) -> Array:
         """Token, slot, position and whether logits are wanted of each new token: (4, n)."""
-        columns = []
-        for slot, new in zip(slots, tokens, strict=True):
-            start, n = self.lengths[slot], len(new)
+        counts, starts = [len(new) for new in tokens], [self.lengths[slot] for slot in slots]
+        for start, n in zip(starts, counts, strict=True):
             if start + n > self.n_ctx:
                 raise ValueError(f"{start} cached + {n} new tokens exceed the cache's {self.n_ctx}")
-            part = np.empty((4, n), np.int64)
-            part[0], part[1], part[2], part[3] = new, slot, range(start, start + n), every
-            part[3, -1] = 1
-            columns.append(part)
-        return np.concatenate(columns, axis=1) if len(columns) > 1 else columns[0]
+        ends = np.cumsum(counts)
+        rows = np.empty((4, ends[-1]), np.int64)
+        rows[0] = list(chain.from_iterable(tokens))
+        rows[1] = np.repeat(slots, counts)
+        rows[2] = np.arange(ends[-1]) - np.repeat(ends - counts - starts, counts)
+        rows[3] = every
+        rows[3, ends - 1] = 1
+        return rows
 
     def _pass(self, rows: Array, as_steps: bool, every: bool) -> Tensor:
         wanted = np.flatnonzero(rows[3])
         n_rows, n_logits, shape = rows.shape[1], len(wanted), self._shape
-        job = np.zeros((7, n_rows), np.int64)
-        job[:3], job[3, :n_logits], job[4] = rows[:3], wanted, range(n_rows)
+        job = self._team.next_job()
+        job[: kernels.WANTED, :n_rows] = rows[:3]
+        job[kernels.WANTED, :n_logits] = wanted
+        starts = rows[1, 1:] != rows[1, :-1]  # rows whose slot is not the one before
         n_spans = 0
         if HAS_TILES and not as_steps and shape.head_size % 32 == 0:
-            borders = np.flatnonzero(np.diff(rows[1], prepend=-1))  # where another slot begins
-            firsts = [r for a, b in pairwise([*borders, n_rows]) for r in range(a, b, 16)]
-            lasts = [min(r + 16, b) for a, b in pairwise([*borders, n_rows]) for r in range(a, b, 16)]
-            n_spans = len(firsts)
-            job[5, :n_spans], job[6, :n_spans] = firsts, np.subtract(lasts, firsts)
+            borders = [0, *(np.flatnonzero(starts) + 1).tolist(), n_rows]
+            spans = [(r, min(r + 16, b) - r) for a, b in pairwise(borders) for r in range(a, b, 16)]
+            n_spans = len(spans)
+            job[kernels.FIRSTS : kernels.LENGTHS + 1, :n_spans] = np.array(spans).T
         logits = self._few[:n_logits]
         if n_logits > FEW_LOGITS:
             logits = np.empty((n_logits, shape.n_outputs), np.float32)
-        phases = kernels.PHASES_PER_LAYER * shape.n_layer + kernels.PHASES_AROUND
-        counters = np.zeros(phases * PHASE_BYTES + 64, np.uint8)
-        by_steps = as_steps and shape.kind != HALVES
-        this = Pass(
+        job[kernels.PASS, : kernels.N_PASS] = Pass(
             n_rows,
             n_logits,
             n_spans,
-            by_steps,
-            as_steps or not every,
-            logits.ctypes.data,
-            -(-counters.ctypes.data // 64) * 64,
+            apart=n_spans == 0 and bool(starts.all()),
+            as_bytes=as_steps and shape.kind != HALVES,
+            head_as_bytes=(as_steps or not every) and shape.head_kind != HALVES,
+            logits=logits.ctypes.data,
         )
-
-        def call(thread: int, _keep: Array = counters) -> None:
-            kernels.forward(shape, self._table, self._buffers, this, job, thread)
-
-        self._team.run(call)
+        self._team.run()
         return torch.from_numpy(logits)[:, : self.n_vocab]
 
     # -------------------------------------------------------------------------------------------------- making
@@ -218,25 +191,31 @@ class VectorDecoder:
         return array.ctypes.data
 
     def _floats(self, weight: Tensor) -> int:
-        return self._keep(np.ascontiguousarray(weight.detach().float().cpu().numpy()).copy())
+        return self._keep(grow(weight, self._shape.n_embd).numpy().copy())
 
     def _pack(self, model: GPT2, precision: str) -> tuple[Array, int, int]:
         """Addresses of each layer's weights (n_layer, N_COLUMNS), of the head's codes and of its scales."""
         table = np.zeros((model.config.n_layer, kernels.N_COLUMNS), np.int64)
-        head = pack(model.wte.weight.detach().cpu(), head_precision(precision))
+        wide = self._shape.n_embd
+        head = pack(grow(model.wte.weight, wide), head_precision(precision))
         packed: list[tuple[int, int, Packed]] = []
         for row, layer in enumerate(model.h):
             block: Any = layer
             for column, norm in ((kernels.LN_1, block.ln_1), (kernels.LN_2, block.ln_2)):
                 table[row, column : column + 2] = self._floats(norm.weight), self._floats(norm.bias)
-            for column, linear in (
-                (kernels.C_ATTN, block.attn.c_attn),
-                (kernels.C_PROJ, block.attn.c_proj),
-                (kernels.C_FC, block.mlp.c_fc),
-                (kernels.MLP_PROJ, block.mlp.c_proj),
+            for column, linear, parts, n_inputs, n_outputs in (
+                (kernels.C_ATTN, block.attn.c_attn, 3, wide, wide),
+                (kernels.C_PROJ, block.attn.c_proj, 1, wide, wide),
+                (kernels.C_FC, block.mlp.c_fc, 1, wide, 4 * wide),
+                (kernels.MLP_PROJ, block.mlp.c_proj, 1, 4 * wide, wide),
             ):
-                packed.append((row, column, pack(linear.weight.detach().cpu(), precision)))
-                table[row, column + 2] = self._floats(linear.bias)
+                weight = linear.weight.view(
+                    parts, -1, linear.weight.shape[1]
+                )  # q, k and v begin where they should
+                weight = grow(weight, n_outputs, n_inputs).flatten(0, 1)
+                packed.append((row, column, pack(weight, precision)))
+                bias = grow(linear.bias.view(parts, -1), n_outputs)
+                table[row, column + 2] = self._keep(bias.numpy().copy())
         everything = huge(sum(part.n_bytes for _, _, part in packed) + head.n_bytes)
         self._kept.append(everything)
         end = 0
@@ -251,9 +230,9 @@ class VectorDecoder:
         return table, addresses[0], addresses[1]
 
     def _make_buffers(self, model: GPT2, head: int, head_scales: int) -> Buffers:
-        C, shape = model.config.n_embd, self._shape
+        C, shape = self._shape.n_embd, self._shape
         rows = MAX_ROWS + 32  # tiles read whole blocks of rows
-        scratch_bytes = 8192 + 64 * 4 * C + 96 * (shape.n_ctx + 64)
+        scratch_bytes = BUFFER_BYTES + 64 * 4 * C + 96 * (shape.n_ctx + 64) + kernels.OWN_BYTES * C
         tiles = np.frombuffer(TILE_SHAPES, np.uint8).copy()
         return Buffers(
             positions=self._floats(model.wpe.weight),

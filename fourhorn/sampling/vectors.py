@@ -19,7 +19,6 @@ from numba.extending import intrinsic, models, register_model
 from fourhorn.sampling.processor import HAS_BF16, HAS_VNNI
 
 N_LANES = 16
-FAST: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}  # for every kernel's `njit`
 _f32, _i8, _i16, _i32, _i64 = ir.FloatType(), *(ir.IntType(n) for n in (8, 16, 32, 64))
 _floats, _ints = ir.VectorType(_f32, N_LANES), ir.VectorType(_i32, N_LANES)
 
@@ -305,6 +304,12 @@ def and_ints(b: Any, x: Any, y: Any) -> Any:
 def shift_right(b: Any, x: Any, n: Any) -> Any:
     """x >> n, without sign."""
     return b.lshr(x, _spread(b, n, _ints))
+
+
+@operation(Ints, Ints)
+def divide_by_16(b: Any, x: Any) -> Any:
+    """x / 16, rounded down."""
+    return b.ashr(x, _same(_ints, 4))
 
 
 @operation(Floats, Floats, _int, _float)

@@ -13,6 +13,7 @@ import uvicorn
 
 from fourhorn.checkpoints.load import load
 from fourhorn.errors import UserError
+from fourhorn.runtime import choose_device
 from fourhorn.sampling.batching import BatchEngine
 from fourhorn.serving.app import guarded, make_app
 from fourhorn.serving.engine import warm
@@ -48,11 +49,17 @@ def serve(
         tokenizer: tokenizer for checkpoints that come without one.
     """
     check_options(models, host, api_key)
+    if max_sequences < 1 or max_waiting < 0:
+        raise UserError(
+            f"--max-sequences is {max_sequences} and --max-waiting {max_waiting}; they must be at least 1 and 0."
+        )
+    device = choose_device(device)
     listener = listen(host, port)
     engines: dict[str, tuple[BatchEngine, Any]] = {}
     for source in models:
         model, words = load(source, device=device, tokenizer=tokenizer)
         engine = BatchEngine(model, words, max_sequences=max_sequences, precision=precision)
+        del model  # the engine keeps what it needs: packed weights, unless the precision is float32
         engines[name_of(source, engines)] = engine.start(), words
         warm(engine)
     limits = Limits(api_key=api_key, max_waiting=max_waiting, hosts=LOOPBACK if host in LOOPBACK else ())

@@ -29,8 +29,16 @@ def tokens(n, seed=0):
     return np.random.default_rng(seed).integers(0, 1001, n).tolist()
 
 
+@pytest.fixture(scope="module")
+def odd(random_model):
+    """A width that is no multiple of 64."""
+    return random_model(n_embd=96, n_head=3, n_ctx=150, n_vocab=1001)
+
+
+@pytest.mark.parametrize("shape", ["wide", "odd"])
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_kernels_agree_with_pytorch_on_the_same_rounded_weights(wide, precision):
+def test_the_kernels_agree_with_pytorch_on_the_same_rounded_weights(request, shape, precision):
+    wide = request.getfixturevalue(shape)
     fast = VectorDecoder(wide, 3, precision=precision)
     plain = TorchDecoder(round_trip(wide, precision).float(), 3)
     assert (
@@ -95,14 +103,16 @@ def test_a_slot_holds_its_whole_context_and_no_more(wide):
 
 
 def test_shapes_the_kernels_cannot_run_are_computed_by_pytorch(random_model):
-    odd = random_model(n_embd=48, n_head=2)
-    with pytest.raises(UserError, match="n_embd 48 is not a multiple of 64"):
-        VectorDecoder(odd)
-    decoder = make_decoder(odd, precision="bfloat16")
-    assert isinstance(decoder, TorchDecoder)
-    assert decoder.read([0], [[1, 2, 3]]).shape == (1, 257)
+    narrow = random_model(n_embd=48, n_head=2)
+    with pytest.raises(UserError, match="head size 24 is not a multiple of 16"):
+        VectorDecoder(narrow)
+    expected = TorchDecoder(narrow).read([0], [[1, 2, 3]])
+    for precision, allowed in (("bfloat16", 0.05), ("int8", 0.05), ("int4", 0.5)):
+        decoder = make_decoder(narrow, precision=precision)
+        assert isinstance(decoder, TorchDecoder)
+        assert error(decoder.read([0], [[1, 2, 3]]), expected) < allowed
     with pytest.raises(UserError, match="Did you mean 'int8'"):
-        make_decoder(odd, precision="int88")
+        make_decoder(narrow, precision="int88")
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -1,0 +1,105 @@
+"""How much memory does decoding take, and how long is it from the command to the first token?
+
+    python benchmarks/sampling_memory.py --vocabulary FOLDER [--folder F]
+
+124M's shape, random weights, each precision in a process of its own: resident memory of Python with torch alone, then
+after 256 tokens of each of four sequences, beside the bytes of the weights and of the used part of the cache. Times
+are of whole processes: Python, torch, loading, packing, first token; with the compiled kernels in Numba's cache, and
+with an empty cache folder.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from table import write_table
+
+MEASURE = """
+import os, sys
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+import torch
+bare = resident()
+from fourhorn.checkpoints.load import load
+from fourhorn.sampling.batching import BatchEngine
+from fourhorn.sampling.settings import SamplingParams
+model, tokenizer = load(sys.argv[1])
+engine = BatchEngine(model, tokenizer, max_sequences=4, precision=sys.argv[2])
+if sys.argv[2] == "float32":
+    n_weights = sum(p.numel() * 4 for p in model.parameters())
+    cache = 2 * 4 * 4
+else:
+    n_weights, cache = engine.decoder.n_weight_bytes, 2 * 4 * 2
+shape = model.config
+del model
+params = SamplingParams(max_new_tokens=256, temperature=0.0, stop_at_eot=False)
+requests = [engine.submit(f"Number {i}", params) for i in range(4)]
+engine.run()
+n_positions = -(-max(len(r.context) for r in requests) // 64) * 64
+if sys.argv[2] == "float32":
+    n_positions = shape.n_ctx
+print(bare, resident(), n_weights / 1e6, cache * shape.n_layer * n_positions * shape.n_embd / 1e6)
+"""
+FIRST = """
+import sys
+from fourhorn.checkpoints.load import load
+from fourhorn.sampling.generate import stream
+model, tokenizer = load(sys.argv[1])
+print(next(stream(model, tokenizer, "In a shocking finding,", precision=sys.argv[2], max_new_tokens=8)) is not None)
+"""
+
+
+def run(code: str, folder: Path, precision: str, **environment: str) -> tuple[str, float]:
+    """What a fresh process prints, and its seconds."""
+    began = time.perf_counter()
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(folder), precision],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
+    )
+    return result.stdout, time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--vocabulary", type=Path, required=True)
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="fourhorn-memory-"))
+    if not (folder / "native").exists():
+        from serving_clients import export
+
+        export(folder, options.vocabulary)
+    rows = []
+    for precision in ("float32", "bfloat16", "int8", "int4"):
+        run(FIRST, folder / "native", precision)
+        warm = min(run(FIRST, folder / "native", precision)[1] for _ in range(2))
+        with tempfile.TemporaryDirectory() as empty:
+            cold = run(FIRST, folder / "native", precision, NUMBA_CACHE_DIR=empty)[1]
+        text, _ = run(MEASURE, folder / "native", precision)
+        bare, after, weights, cache = (float(word) for word in text.split())
+        over = after - bare - weights - cache
+        rows.append(
+            [
+                precision,
+                *(f"{x:.0f}" for x in (bare, after, weights, cache, over)),
+                f"{warm:.1f}",
+                f"{cold:.1f}",
+            ]
+        )
+    columns = [
+        "precision", "Python + torch, MB", "with 4 × 256 tokens", "weights", "cache", "beyond all these",
+        "first token, s", "first token, nothing compiled, s",
+    ]  # fmt: skip
+    write_table(__file__, "Memory and cold start of decoding", columns, rows, ["GPT-2 124M, random weights."])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""What do guesses gain on real text, and how many are right? One sequence, greedy and at temperature 1.
+
+    python benchmarks/sampling_speculative.py CHECKPOINT --draft SMALLER --text TEXT [--precision float32]
+
+Prompts are the beginnings of held-out documents. Rounds of all ways alternate; shown are tokens per second of the
+middle round, and their ratio to no guesses in the same round. Every way must write the same text, token for token.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+from table import write_table
+
+from fourhorn.checkpoints.load import load
+from fourhorn.records import iter_texts
+from fourhorn.sampling.batching import BatchEngine
+from fourhorn.sampling.settings import SamplingParams
+from fourhorn.sampling.speculative import DraftModel, PromptLookup
+
+
+def make_engines(model, draft, tokenizer, options):
+    """An engine for each way to guess."""
+    ways = {
+        "no guesses": {},
+        "prompt look-up, always": {"drafter": PromptLookup(), "always_guess": True},
+        "prompt look-up, where it pays": {"drafter": PromptLookup()},
+    }
+    if draft is not None:
+        for name, always in (("draft model, always", True), ("draft model, where it pays", False)):
+            drafter = DraftModel(draft, 1, precision=options.precision)
+            ways[name] = {"drafter": drafter, "always_guess": always}
+    return {
+        name: BatchEngine(
+            model, tokenizer, max_sequences=1, precision=options.precision, n_guesses=options.n_guesses, **way
+        )
+        for name, way in ways.items()
+    }
+
+
+def run(engine, prompts, params):
+    """Tokens per second of decoding all prompts one after another, and what was written."""
+    written, seconds = [], 0.0
+    for i, prompt in enumerate(prompts):
+        request = engine.submit(prompt, params.but(seed=i))
+        while not request.tokens:
+            engine.step()
+        n, began = len(request.tokens), time.perf_counter()
+        engine.run()
+        seconds += time.perf_counter() - began
+        written.append(request.tokens)
+    return sum(len(tokens) - n for tokens in written) / seconds, written
+
+
+def n_parameters(model):
+    """All of a model's weights."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("checkpoint")
+    parser.add_argument("--draft")
+    parser.add_argument("--text", type=Path, required=True)
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--n-guesses", type=int, default=4)
+    parser.add_argument("--n-prompts", type=int, default=8)
+    parser.add_argument("--n-tokens", type=int, default=160)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    model, tokenizer = load(options.checkpoint)
+    draft = load(options.draft)[0] if options.draft else None
+    texts = [
+        tokens for text in iter_texts(options.text) if len(tokens := tokenizer.encode_ordinary(text)) > 64
+    ]
+    prompts = [tokens[:64] for tokens in texts[: options.n_prompts]]
+    rows = []
+    for label, temperature in (("greedy", 0.0), ("temperature 1", 1.0)):
+        params = SamplingParams(max_new_tokens=options.n_tokens, temperature=temperature, stop_at_eot=False)
+        engines = make_engines(model, draft, tokenizer, options)
+        for engine in engines.values():
+            run(engine, prompts[:1], params)
+        rates, texts_of = {name: [] for name in engines}, {}
+        for _ in range(options.rounds):
+            for name, engine in engines.items():
+                rate, texts_of[name] = run(engine, prompts, params)
+                rates[name].append(rate)
+        plain = rates["no guesses"]
+        for name, engine in engines.items():
+            assert texts_of[name] == texts_of["no guesses"], name
+            ratio = statistics.median(rate / base for rate, base in zip(rates[name], plain, strict=True))
+            right = (
+                f"{engine.payoff.acceptance:.0%} of {engine.payoff.n_guesses:,}" if engine.drafter else "–"
+            )
+            rows.append([label, name, f"{statistics.median(rates[name]):,.0f}", f"{ratio:.2f}×", right])
+    columns = ["", "guesses", "tokens/s", "to no guesses", "right"]
+    sizes = f"{n_parameters(model):,} parameters" + (f", draft {n_parameters(draft):,}" if draft else "")
+    notes = [
+        f"{sizes}; {options.precision}, up to {options.n_guesses} guesses, {len(prompts)} prompts of 64 held-out "
+        f"tokens, {options.n_tokens} new ones each; all ways wrote the same tokens."
+    ]
+    write_table(__file__, "Speculative decoding of one sequence", columns, rows, notes)
+
+
+if __name__ == "__main__":
+    main()
