@@ -33,6 +33,7 @@ TOKENS, SLOTS, POSITIONS, WANTED, EVERY, FIRSTS, LENGTHS, PASS, JOB_ROWS = range
 OWN_BYTES = (
     144  # of a thread's scratch per channel: 16 rows of 4C halves (tiles read whole blocks), scales, sums
 )
+STRETCH_BYTES = 3 << 18  # of rows
 PIECE_BYTES = 1 << 18  # of weights, at most: about 10 µs
 
 
@@ -151,13 +152,17 @@ def linear_phase(
     pair_bytes = n_inputs * (64 if kind == HALVES else 16 if kind == NIBBLES else 32)
     size = max(1, min(n_pairs // (4 * shape.n_threads), PIECE_BYTES // pair_bytes))
     n_pieces = (n_pairs + size - 1) // size
+    # many rows go in stretches that stay in the core's cache while the piece's weights pass by
+    stretch = max(32, STRETCH_BYTES // (2 * n_inputs) // 32 * 32) if meets == HALVES else n_rows
     piece, n_own = next_piece(counters, phase, n_pieces), 0
     while piece >= 0:
-        for pair in range(piece * size, min(piece * size + size, n_pairs)):
-            linear_pair(
-                kind, meets, pair, codes, scales, bias, n_inputs, n_rows, rounded, out, 4 * n_outputs, epilogue,
-                scratch,
-            )  # fmt: skip
+        for row in range(0, n_rows, stretch):
+            some = Rounded(rounded.codes + 2 * row * n_inputs, rounded.scales, rounded.sums)
+            for pair in range(piece * size, min(piece * size + size, n_pairs)):
+                linear_pair(
+                    kind, meets, pair, codes, scales, bias, n_inputs, min(stretch, n_rows - row), some,
+                    out + 4 * row * n_outputs, 4 * n_outputs, epilogue, scratch,
+                )  # fmt: skip
         n_own += 1
         piece = next_piece(counters, phase, n_pieces)
     phase_done(counters, phase, n_pieces, n_own)
