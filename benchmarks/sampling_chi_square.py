@@ -24,7 +24,7 @@ from fourhorn.sampling.logits import distribution
 from fourhorn.sampling.settings import SamplingParams
 from fourhorn.sampling.speculative import DraftModel, PromptLookup
 
-PROMPT, N_NEW, TOP_K, N_SLOTS = [5, 9, 5, 9, 5], 4, 4, 256
+PROMPT, N_NEW, TOP_K, N_SLOTS = [5, 9, 5, 9, 5], 4, 4, 32
 
 
 class Bytes:

@@ -1,8 +1,12 @@
+import collections
+
 import numpy as np
 import pytest
+import torch
 
 from fourhorn.sampling.batching import BatchEngine
-from fourhorn.sampling.decoder import make_decoder
+from fourhorn.sampling.decoder import TorchDecoder, make_decoder
+from fourhorn.sampling.logits import distribution
 from fourhorn.sampling.request import Request
 from fourhorn.sampling.settings import SamplingParams
 from fourhorn.sampling.speculative import TRIAL, DraftModel, Payoff, PromptLookup
@@ -66,3 +70,34 @@ def test_guessing_stops_where_it_does_not_pay(monkeypatch):
         payoff.note(way, 2 if way else 1, started)
     assert taken[: 2 * TRIAL] == [False] * TRIAL + [True] * TRIAL
     assert taken[2 * TRIAL :] == [False] * (60 - 2 * TRIAL)
+
+
+def sequences(model, prompt, n_new, top_k, prefix=(), chance=1.0):
+    """Every sequence that can be drawn, with its exact probability."""
+    if len(prefix) == n_new:
+        return {prefix: chance}
+    logits = TorchDecoder(model).read([0], [[*prompt, *prefix]])
+    chances = distribution(logits, 2.0, top_k)[0].double()
+    found = {}
+    for token in chances.nonzero()[:, 0].tolist():
+        found |= sequences(model, prompt, n_new, top_k, (*prefix, token), chance * chances[token].item())
+    return found
+
+
+@pytest.mark.parametrize("guessing", ["none", "draft"])
+def test_draws_in_batches_and_with_guesses_follow_the_exact_distribution(model, smaller, tokenizer, guessing):
+    """`benchmarks/sampling_chi_square.py` does the same with 100,000 draws."""
+    prompt, n = [5, 9, 5, 9, 5], 1500
+    exact = sequences(model, prompt, 3, 3)
+    drafter = DraftModel(smaller, 24) if guessing == "draft" else None
+    engine = BatchEngine(model, tokenizer, max_sequences=24, drafter=drafter, always_guess=True)
+    params = SamplingParams(max_new_tokens=3, temperature=2.0, top_k=3, stop_at_eot=False)
+    requests = [engine.submit(prompt, params.but(seed=seed)) for seed in range(n)]
+    engine.run()
+    counts = collections.Counter(tuple(request.tokens) for request in requests)
+    assert set(counts) <= set(exact)
+    cells = [(counts[key], n * chance) for key, chance in exact.items() if n * chance >= 5]
+    assert len(cells) > 15
+    statistic = sum((count - expected) ** 2 / expected for count, expected in cells)
+    half = torch.tensor([(len(cells) - 1) / 2, statistic / 2], dtype=torch.float64)
+    assert torch.special.gammaincc(half[0], half[1]) > 1e-3
