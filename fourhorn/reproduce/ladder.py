@@ -1,8 +1,8 @@
 """The ladder of models: the paper's four sizes scaled down, and how much of everything each scale takes.
 
-§2.3, Table 2: 12, 24, 36 and 48 layers of widths 768, 1024, 1280 and 1600, sizes growing 1 : 2.9 : 6.2 : 12.6 in a
-log-uniform way. Here layers are a sixth and widths about a tenth of that (multiples of 32, for heads of 32), which with
-the embeddings keeps about those ratios. Figures 1 and 4 show how tasks improve along the ladder, and so do these.
+§2.3, Table 2: 12, 24, 36 and 48 layers of widths 768, 1024, 1280 and 1600, sizes growing 1 : 2.9 : 6.2 : 12.5 in an
+approximately log-uniform way. Here layers are a twelfth of that and widths 32 a layer (heads of 32), which with the
+embeddings grow 1 : 2.5 : 4.9 : 8.8. Figures 1 and 4 show how tasks improve along the ladder, and so do these.
 """
 
 from dataclasses import dataclass
@@ -44,17 +44,17 @@ class Scale:
 
 
 LADDER = (
-    Rung("117M", 2, 2, 64),
-    Rung("345M", 4, 3, 96),
-    Rung("762M", 6, 4, 128),
-    Rung("1542M", 8, 5, 160),
+    Rung("117M", 1, 1, 32),
+    Rung("345M", 2, 2, 64),
+    Rung("762M", 3, 3, 96),
+    Rung("1542M", 4, 4, 128),
 )
 SCALES = {
     scale.name: scale
     for scale in (
         Scale("smoke", 250, ("networkx", "click"), 600, 64, 8, 12, (1e-3, 3e-3), 4, 20, 4,
               (Rung("117M", 1, 1, 16), Rung("345M", 1, 2, 32), Rung("762M", 2, 2, 32), Rung("1542M", 2, 3, 48))),
-        Scale("pocket", 20_000, (), 4096, 256, 8, 1500, (2e-3, 4e-3), 40, 1000, 24, LADDER),
+        Scale("pocket", 20_000, (), 4096, 256, 8, 5000, (4e-3, 8e-3), 200, 1000, 24, LADDER),
         Scale("desk", 20_000, (), 8192, 512, 32, 3000, (5e-4, 1e-3, 2e-3, 4e-3), 150, 2000, 100,
               (Rung("117M", 4, 4, 256), Rung("345M", 8, 5, 320), Rung("762M", 12, 6, 384), Rung("1542M", 16, 8, 512))),
     )

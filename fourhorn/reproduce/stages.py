@@ -162,7 +162,7 @@ def make_models(w: Workspace) -> str:
             n_head=rung.n_head,
             n_embd=rung.n_embd,
             n_ctx=w.scale.n_ctx,
-            dropout=0.0,  # one pass over the data, as in the paper: nothing to overfit
+            dropout=0.0,  # a few passes over the data, by models far too small to learn it by heart
             batch_size=w.scale.batch_size,
             max_steps=steps,
             warmup_steps=max(steps // 20, 1),

@@ -12,8 +12,8 @@ def blocks(n_layer: int, n_embd: int) -> int:
     return 12 * n_layer * n_embd**2
 
 
-def test_layers_are_a_sixth_of_the_papers() -> None:
-    assert [rung.n_layer * 6 for rung in LADDER] == [layers for layers, _, _ in SIZES.values()]
+def test_layers_are_a_twelfth_of_the_papers() -> None:
+    assert [rung.n_layer * 12 for rung in LADDER] == [layers for layers, _, _ in SIZES.values()]
 
 
 def test_sizes_grow_by_about_the_papers_ratios() -> None:
