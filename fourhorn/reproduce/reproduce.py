@@ -45,11 +45,8 @@ def reproduce(
         )
     if data is not None and not data.is_dir():
         raise UserError(f"{data} is no folder. Give the folder of official sets, see: fourhorn data list.")
-    missing = [
-        extra for extra, library in LIBRARY_OF_EXTRA.items() if importlib.util.find_spec(library) is None
-    ]
-    if missing and not last:
-        raise UserError(f"The whole paper needs more libraries: pip install 'fourhorn[{','.join(missing)}]'.")
+    if not last:
+        check_extras()
     workspace = Workspace(Path(destination), scale_named(scale), data)
     with locked(workspace.root):
         remember(workspace)
@@ -58,6 +55,15 @@ def reproduce(
         chosen = STAGES[: names.index(last) + 1] if last else STAGES
         run(workspace, chosen)
     return workspace.root / chosen[-1].folders[0]
+
+
+def check_extras() -> None:
+    """Refuse to begin a whole run whose later stages lack their libraries."""
+    missing = [
+        name for name, library in LIBRARY_OF_EXTRA.items() if importlib.util.find_spec(library) is None
+    ]
+    if missing:
+        raise UserError(f"The whole paper needs more libraries: pip install 'fourhorn[{','.join(missing)}]'.")
 
 
 def run(workspace: Workspace, stages: tuple[Stage, ...]) -> None:

@@ -1,12 +1,14 @@
 """Pushing: the card says what the run noted, and the Hub gets a folder that loads."""
 
 import json
+import sys
 
 import pytest
 
 from fourhorn.checkpoints import native
 from fourhorn.checkpoints.load import load
 from fourhorn.checkpoints.push import push
+from fourhorn.cli.app import run as run_command
 from fourhorn.errors import UserError
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
@@ -72,3 +74,9 @@ def test_a_refusal_by_the_hub_is_one_sentence(run, monkeypatch):
 def test_a_repository_needs_an_owner_and_a_name(run, name):
     with pytest.raises(UserError, match="OWNER/NAME"):
         push(run, name)
+
+
+def test_without_the_hubs_library_its_extra_is_named(run, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert run_command(["push", str(run), "ada/unicorn"]) == 2
+    assert "pip install 'fourhorn[interop]'" in capsys.readouterr().err

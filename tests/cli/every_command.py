@@ -33,7 +33,7 @@ ARGUMENTS = {
     "tokenizer encode": "horns --tokenizer {w}/tokenizer",
     "tokenizer decode": "72 73 --tokenizer {w}/tokenizer",
     "tokenizer show": "horns --tokenizer {w}/tokenizer",
-    "tokenizer compare": "{w}/tokenizer --texts {w}/webtext/val",
+    "tokenizer compare": "{w}/tokenizer {w}/tokenizer --text.val my.txt",
     "tokens": "{w}/webtext/val tokens --tokenizer {w}/tokenizer",
     "plan": "--size 124M",
     "train": "{w}/tokens run --n-layer 1 --n-head 2 --n-embd 32 --n-ctx 32 " + SHORT,
@@ -60,17 +60,21 @@ ARGUMENTS = {
 
 
 def main(workspace: Path, folder: Path, names: list[str]) -> None:
-    """Run the named commands, or all, in `folder`; print `{command: [exit code, last line of the error, seconds]}`."""
+    """Run the named commands, or all, in `folder`; print `{command: [exit code, end of its error, seconds]}`."""
     assert set(ARGUMENTS) == {name for rows in COMMANDS.values() for name, _, _ in rows}
     os.chdir(folder)
     Path("my.txt").write_text("A horn, two horns, three horns, four horns and five. " * 400)
     ends = {}
     for name in names or ARGUMENTS:
         started, errors = time.monotonic(), io.StringIO()
-        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+        output = io.TextIOWrapper(io.BytesIO())  # some commands write bytes
+        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(output):
             code = run([*name.split(), *ARGUMENTS[name].format(w=workspace).split()])
-        last = (errors.getvalue().strip().splitlines() or [""])[-1]
-        ends[name] = [code, last, round(time.monotonic() - started, 1)]
+        ends[name] = [
+            code,
+            errors.getvalue().strip()[-400:] if code else "",
+            round(time.monotonic() - started, 1),
+        ]
     print(json.dumps(ends, indent=1))
 
 

@@ -22,14 +22,14 @@ sys.meta_path.insert(0, Hide())
 NEEDS = {
     "report": "report",
     "serve": "serve",
-    "push": "interop",
+    "evaluate": "eval",
     **{
         f"webtext {name}": "webtext"
         for name in ("links", "crawl", "extract", "clean", "dedup", "split", "stats")
     },
 }
 REFUSED = {  # what the other commands of the walk end in
-    "download": "is not on this machine",
+    "download": "--offline forbids fetching it",
     "data fetch": "There is no",
 }
 
