@@ -34,6 +34,7 @@ COMMANDS = {
     "checkpoints_llama_cpp": "export {work}/gguf --tokenizer {vocabulary}\ncompare {work}/gguf",
     "checkpoints_tensorflow": "read {tests}/checkpoints/fixtures/tensorflow",
     "evaluation_speed": "--data {sets} --vocabulary {vocabulary}",
+    "package_install": "{work}/environment --wheel {wheel}",
     "sampling_speed": "--rivals {rivals}",
     "sampling_quantization": "{checkpoint} {english_text}",
     "serving_clients": "--model {checkpoint}",
@@ -77,6 +78,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--rivals", default=sys.executable, help="interpreter that has the rivals")
     parser.add_argument("--checkpoint", type=Path, help="a trained checkpoint, for scripts that want one")
+    parser.add_argument("--wheel", type=Path, help="fourhorn's wheel, as `make dist` makes it")
     parser.add_argument("--warc", type=Path, help="a folder of page shards, for webtext_kill")
     arguments = parser.parse_args()
     chosen = arguments.scripts or sorted({path.stem for path in FOLDER.glob("*.py")} - NO_CLAIMS)
@@ -108,7 +110,8 @@ def inputs(arguments: argparse.Namespace, work: Path) -> dict[str, Path | str | 
         "rivals": arguments.rivals,
         "tests": FOLDER.parent / "tests",
     }
-    known |= {"checkpoint": arguments.checkpoint, "warc": arguments.warc, "code": work / "code.txt"}
+    known |= {name: getattr(arguments, name) for name in ("checkpoint", "warc", "wheel")}
+    known["code"] = work / "code.txt"
     for name, path in INPUTS.items():
         known[name] = arguments.data / path if (arguments.data / path).exists() else None
     for name in ("english", "multilingual"):
