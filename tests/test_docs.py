@@ -39,6 +39,7 @@ STANDS_FOR = {
 # Commands that are held to their options only, and why.
 NOT_RUN = {
     r"(git|pip|make|torchrun) ": "sets up a machine, or needs several devices",
+    r"source ": "changes the shell that reads it; tests/cli/test_completion.py",
     r"fourhorn (download|data fetch) ": "fetches from the public network; tests/checkpoints, tests/evaluation serve it",
     r"fourhorn serve ": "runs until it is stopped; tests/serving",
     r"fourhorn reproduce ": "takes minutes; tests/test_pipeline.py",
@@ -49,6 +50,7 @@ NOT_RUN = {
     r"fourhorn (evaluate|data check) .*(official|data/)": "needs the official sets; tests/evaluation",
     r"fourhorn convert (gpt2-finetuned/|ckpt.pt) ": "needs a reader's own weights; tests/checkpoints",
     r"fourhorn overlap .*data/wiki": "needs WikiText; tests/memorization",
+    r"fourhorn recitation .*--model": "its passages are longer than the context of the workspace; tests/memorization",
     r"fourhorn report a b ": "needs two workspaces; tests/report",
     r"fourhorn tokenizer (compare|train|decode) ": "needs a reader's own texts and vocabulary; tests/tokenizer",
 }
@@ -149,7 +151,7 @@ def test_every_reason_for_not_running_is_used() -> None:
 def copy_workspace(workspace: Path, folder: Path) -> None:
     """A finished workspace of one's own, without what is large and not read."""
     for path in workspace.iterdir():
-        if path.name not in {"web", ".lock"}:
+        if path.name not in {"web", "stats", ".lock"}:
             (shutil.copytree if path.is_dir() else shutil.copy)(path, folder / path.name)
 
 
