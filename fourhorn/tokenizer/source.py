@@ -6,10 +6,12 @@ In: text records (`records.py`) or an iterable of texts; plain `.txt` is passed 
 """
 
 import re
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fourhorn.errors import UserError
 from fourhorn.files import read_chunks, read_manifest, sha256_file
 from fourhorn.records import DOCUMENT_SEPARATOR, iter_texts, kind, list_shards
 
@@ -100,9 +102,15 @@ def _plain_batches(path: Path, batch_bytes: int) -> Iterator[Batch]:
     """Documents of a plain text file: at most two batches are held, however long a document is."""
     rest, continues = b"", False
     for chunk in read_chunks(path, batch_bytes):
+        # A separator that lies wholly in what is left would have been found already.
+        known = max(len(rest) - len(_SEPARATOR) + 1, 0)
         data = rest + chunk
-        *documents, rest = data.split(_SEPARATOR)
-        parts = [d for i, d in enumerate(documents) if d.strip() or (continues and i == 0)]
+        *documents, rest = data[known:].split(_SEPARATOR)
+        if documents:
+            documents[0] = data[:known] + documents[0]
+        else:
+            rest = data
+        parts = [d for i, d in enumerate(documents) if has_text(d) or (continues and i == 0)]
         if parts:
             yield Batch(parts, continues)
         if documents:
@@ -113,14 +121,44 @@ def _plain_batches(path: Path, batch_bytes: int) -> Iterator[Batch]:
             if end < len(rest):
                 yield Batch([rest[:end]], continues)
                 rest, continues = rest[end:], True
-    if rest.strip() or continues:
+    if has_text(rest) or continues:
         yield Batch([rest], continues)
 
 
-def input_hashes(source: str | Path) -> dict[str, str]:
+def has_text(data: bytes) -> bool:
+    """Whether there is anything but ASCII white space."""
+    return bool(data) and not data.isspace()
+
+
+class InputHashes(threading.Thread):
+    """Works out `input_hashes` while other work goes on: reading a large input only for that takes long."""
+
+    def __init__(self, source: str | Path) -> None:
+        super().__init__(daemon=True)
+        self._shards = list_shards(source)  # raises here what there is to raise
+        self._hashes: dict[str, str] | None = None
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        """What the thread does."""
+        try:
+            self._hashes = input_hashes(self._shards)
+        except (OSError, UserError) as error:
+            self._error = error
+
+    def result(self) -> dict[str, str]:
+        """The hashes, when they are known."""
+        self.join()
+        if self._hashes is None:
+            raise self._error or RuntimeError("the thread that reads the input was stopped")
+        return self._hashes
+
+
+def input_hashes(shards: Iterable[Path]) -> dict[str, str]:
     """The SHA-256 of each input file by name, from the manifest of the stage that wrote it where there is one."""
     hashes = {}
-    for shard in list_shards(source):
+    for shard in shards:
         manifest = read_manifest(shard.parent)
         known = manifest.outputs.get(shard.name, {}).get("sha256") if manifest else None
         hashes[shard.name] = known or sha256_file(shard)

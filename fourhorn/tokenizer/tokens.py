@@ -29,7 +29,7 @@ from fourhorn.files import (
     write_manifest,
 )
 from fourhorn.progress import progress
-from fourhorn.tokenizer.source import BATCH_BYTES, Batch, input_hashes, read_batches
+from fourhorn.tokenizer.source import BATCH_BYTES, Batch, InputHashes, has_text, read_batches
 from fourhorn.tokenizer.threads import at_least_one
 from fourhorn.tokenizer.tokenizer import Tokenizer, Tokens
 
@@ -73,13 +73,15 @@ def tokens(
         "tokens_per_shard": tokens_per_shard,
         "text_column": text_column,
     }
-    inputs = input_hashes(source)
-    done = finished(destination, "tokens", options, inputs)
+    hashes = InputHashes(source)
+    done = (destination / "manifest.json").exists() and finished(
+        destination, "tokens", options, hashes.result()
+    )
     if done:
         return done
     drops = {"empty": 0}
-    manifest = Manifest("tokens", options, inputs, drops=drops)
-    with ShardWriter(destination, encoder, manifest) as writer, progress("tokens", unit="MB") as bar:
+    manifest = Manifest("tokens", options, drops=drops)
+    with ShardWriter(destination, encoder, manifest, hashes) as writer, progress("tokens", unit="MB") as bar:
         source_batches = without_empty(read_batches(source, text_column=text_column), drops)
         work = skip_documents(source_batches, writer.total("n_documents"))
         for batch, ids, starts in encoder.encode_batches(work, separator=encoder.eot, n_threads=n_threads):
@@ -92,7 +94,9 @@ def tokens(
 def without_empty(source: Iterator[Batch], drops: dict[str, int]) -> Iterator[Batch]:
     """The batches without documents of nothing but white space, which are counted in `drops["empty"]`."""
     for batch in source:
-        parts = [part for part in batch.parts if len(part) >= BATCH_BYTES or part.strip() or batch.continues]
+        parts = [
+            part for part in batch.parts if len(part) >= BATCH_BYTES or has_text(part) or batch.continues
+        ]
         drops["empty"] += len(batch.parts) - len(parts)
         if parts:
             yield Batch(parts, batch.continues)
@@ -114,8 +118,8 @@ def skip_documents(source: Iterator[Batch], n: int) -> Iterator[Batch]:
 class ShardWriter:
     """Writes shards one after the other; `unfinished.json` remembers the whole ones, for the next run."""
 
-    def __init__(self, folder: Path, tokenizer: Tokenizer, manifest: Manifest) -> None:
-        self.folder, self.tokenizer, self.manifest = folder, tokenizer, manifest
+    def __init__(self, folder: Path, tokenizer: Tokenizer, manifest: Manifest, hashes: InputHashes) -> None:
+        self.folder, self.tokenizer, self.manifest, self.hashes = folder, tokenizer, manifest, hashes
         self.shards: list[dict[str, Any]] = self._resume()
         self._stack = ExitStack()
         self._file: IO[bytes] | None = None
@@ -135,6 +139,7 @@ class ShardWriter:
         if not path.exists():
             return []
         state = read_json(path)
+        self.manifest.inputs = self.hashes.result()
         if state["options"] != self.manifest.options or state["inputs"] != self.manifest.inputs:
             raise UserError(
                 f"{self.folder} holds an unfinished result of other options or input. "
@@ -191,6 +196,7 @@ class ShardWriter:
         self._file = None
         self.shards.append({**self._count, "sha256": self._digest.hexdigest()})
         self._count = {}
+        self.manifest.inputs = self.hashes.result()
         state = {"options": self.manifest.options, "inputs": self.manifest.inputs, "shards": self.shards}
         write_json(self.folder / UNFINISHED, state)
 

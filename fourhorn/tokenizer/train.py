@@ -15,7 +15,7 @@ from fourhorn.files import Manifest, finished, sha256_file, write_manifest
 from fourhorn.progress import progress
 from fourhorn.tokenizer import formats
 from fourhorn.tokenizer.counter import make_counter
-from fourhorn.tokenizer.source import Batch, batches, input_hashes, read_batches
+from fourhorn.tokenizer.source import Batch, InputHashes, batches, read_batches
 from fourhorn.tokenizer.threads import at_least_one
 from fourhorn.tokenizer.vocabulary import MAX_TOKENS, Vocabulary
 
@@ -46,8 +46,10 @@ def train(
     started = time.monotonic()
     destination = Path(destination)
     options = {"n_vocab": n_vocab, "min_frequency": min_frequency, "text_column": text_column}
-    inputs = input_hashes(source)
-    done = finished(destination, "tokenizer train", options, inputs)
+    hashes = InputHashes(source)
+    done = (destination / "manifest.json").exists() and finished(
+        destination, "tokenizer train", options, hashes.result()
+    )
     if done:
         return done
     n_documents = n_bytes = 0
@@ -70,7 +72,14 @@ def train(
         for path in [destination / name]
     }
     manifest = Manifest(
-        "tokenizer train", options, inputs, n_documents, n_documents, {}, outputs, time.monotonic() - started
+        "tokenizer train",
+        options,
+        hashes.result(),
+        n_documents,
+        n_documents,
+        {},
+        outputs,
+        time.monotonic() - started,
     )
     manifest.details = {
         "n_bytes_text": n_bytes,

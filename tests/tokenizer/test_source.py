@@ -5,7 +5,7 @@ import pytest
 
 from fourhorn.records import write_records
 from fourhorn.tokenizer.bpe import split_bytes
-from fourhorn.tokenizer.source import Batch, batches, input_hashes, read_batches, safe_cut
+from fourhorn.tokenizer.source import Batch, InputHashes, batches, read_batches, safe_cut
 
 
 def joined(found: list[Batch]) -> list[bytes]:
@@ -57,4 +57,16 @@ def test_records_of_a_folder_are_read_and_hashed(tmp_path: Path) -> None:
     write_records(tmp_path / "part-00000.jsonl.zst", [{"text": "a"}, {"text": ""}])
     write_records(tmp_path / "part-00001.jsonl", [{"text": "é"}])
     assert joined(list(read_batches(tmp_path))) == [b"a", b"", "é".encode()]
-    assert list(input_hashes(tmp_path)) == ["part-00000.jsonl.zst", "part-00001.jsonl"]
+    assert list(InputHashes(tmp_path).result()) == ["part-00000.jsonl.zst", "part-00001.jsonl"]
+
+
+def test_a_separator_across_chunks_is_found(tmp_path: Path) -> None:
+    documents = [b"a" * n + b" b" for n in (1, 50, 90, 7, 64, 51)]
+    (tmp_path / "a.txt").write_bytes(b"<|endoftext|>".join(documents))
+    for batch_bytes in range(40, 140):
+        found: list[bytes] = []
+        for batch in read_batches(tmp_path, batch_bytes=batch_bytes):
+            if batch.continues:
+                found[-1] += batch.parts[0]
+            found += batch.parts[int(batch.continues) :]
+        assert found == documents, batch_bytes
