@@ -29,7 +29,7 @@ def zeros(n_bytes: int) -> NDArray[np.uint8]:
 
 def address(array: NDArray[Any]) -> int:
     """Where an array begins in memory."""
-    return int(array.ctypes.data)
+    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]  # faster than array.ctypes.data
 
 
 def new_bytes(n: int) -> tuple[bytes, int]:
