@@ -244,10 +244,10 @@ class Body:
         match node:
             case ast.Tuple():
                 return [self.value(item) for item in node.elts]
-            case ast.Constant(value=int()):
-                return [I64(int(node.value))]  # type: ignore[arg-type]
-            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int())):
-                return [I64(-node.operand.value)]  # type: ignore[attr-defined]
+            case ast.Constant(value=int() as number):
+                return [I64(int(number))]
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() as number)):
+                return [I64(-number)]
             case ast.Name() if node.id in self.variables:
                 return [self.builder.load(self.variables[node.id])]
             case ast.Name() if isinstance(self.python.__globals__.get(node.id), int):
@@ -263,8 +263,8 @@ class Body:
                 return [self.builder.zext(self.condition(node), I64)]
             case ast.IfExp():
                 return [self.choice(self.condition(node.test), node.body, node.orelse, self.value, I64)]
-            case ast.Call(func=ast.Name()):
-                return self.call(node, node.func.id)
+            case ast.Call(func=ast.Name(id=name)):
+                return self.call(node, name)
         raise self.refuse(node)
 
     def call(self, node: ast.Call, name: str) -> list[Any]:
@@ -292,8 +292,8 @@ class Body:
     def condition(self, node: ast.expr) -> Any:
         """Whether an expression is true, as a bit."""
         match node:
-            case ast.Constant(value=bool()):
-                return I1(int(node.value))
+            case ast.Constant(value=bool() as truth):
+                return I1(int(truth))
             case ast.Compare(ops=[operator]) if type(operator) in COMPARE:
                 left, right = self.value(node.left), self.value(node.comparators[0])
                 return self.builder.icmp_signed(COMPARE[type(operator)], left, right)

@@ -44,21 +44,21 @@ def kernel(python: Callable[..., Any]) -> Function:
     return KERNELS[-1]
 
 
-def inner(python: Callable[..., Any]) -> Function:
+def inner(python: Callable[..., Any]) -> Any:
     """A function that other kernels call."""
     return Function(python)
 
 
-def inlined(python: Callable[..., Any]) -> Function:
+def inlined(python: Callable[..., Any]) -> Any:
     """Like `inner`, always copied into its caller."""
     return Function(python, inline=True)
 
 
-def apart(python: Callable[..., Any]) -> Function:
+def apart(python: Callable[..., Any]) -> Any:
     """Like `inner`, never copied into its caller: what is rarely called."""
     return Function(python, inline=False)
 
 
-def instruction(python: Callable[..., Any]) -> Function:
+def instruction(python: Callable[..., Any]) -> Any:
     """A function that gets LLVM's builder and values and writes instructions; returns a value, a list, or None."""
     return Function(python, instruction=True)
