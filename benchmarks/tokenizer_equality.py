@@ -22,6 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.table import write_table
+from benchmarks.tokenizer_limits import adversarial
 from fourhorn.tokenizer import Tokenizer
 
 PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
@@ -48,6 +49,9 @@ def fuzz(n: int) -> Iterator[str]:
     rng = random.Random(2019)
     everything = [chr(p) for p in range(0x110000) if not 0xD800 <= p < 0xE000]
     for i in range(n):
+        if i % 400 == 0:  # one of the kinds that are hard to merge, long enough for the lists of places
+            yield rng.choice(list(adversarial(rng.randrange(100, 4000)).values()))
+            continue
         alphabet = everything if i % 3 == 0 else rng.choice(ALPHABETS)
         text = "".join(rng.choices(alphabet, k=rng.randrange(1, 40)))
         yield text if i % 5 else text * rng.randrange(1, 9)
