@@ -25,7 +25,10 @@ from fourhorn.tokenizer.vocabulary import Vocabulary
 MIN_SHORT_SLOTS, MAX_SHORT_SLOTS = 1 << 18, 1 << 20  # of 64 bytes
 MIN_LONG_SLOTS, MAX_LONG_SLOTS = 1 << 12, 1 << 19  # of 32 bytes
 MIN_ARENA_BYTES, MAX_ARENA_BYTES = 1 << 21, 1 << 25
-MAX_KEPT_WORK = 1 << 18  # bytes of a piece for which memory is kept
+MIN_WORK, MAX_KEPT_WORK = (
+    1 << 10,
+    1 << 18,
+)  # bytes of a piece for which there is memory, and for which it is kept
 PADDING = 128  # bytes behind a text that may be read, behind ids that may be written
 MAX_PART_BYTES = 1 << 30
 
@@ -91,6 +94,7 @@ class FastEngine:
         try:
             return worker.encode(documents, -1 if separator is None else separator, continues, out)
         finally:
+            worker.drop_work()
             self._idle.append(worker)
 
     @functools.cached_property
@@ -193,7 +197,7 @@ class Worker(Scanner):
         self.set(f.MERGE_LISTS, address(self.merge_lists))
         self.set(f.MERGE_BITS, address(self.merge_bits))
         self.set(f.N_MERGE_WORDS, n_words)
-        self.make_work(1 << 10)
+        self.make_work(MIN_WORK)
         self.out = np.zeros(1 << 17, np.uint8)
         self.forget(MIN_SHORT_SLOTS, MIN_LONG_SLOTS)
 
@@ -222,6 +226,11 @@ class Worker(Scanner):
         self.long_work = np.empty(self.kernels.merge.LONG_WORK_BYTES * n_bytes, np.uint8)
         self.set(f.LONG_WORK, address(self.long_work))
         self.set(f.LONG_ROOM, n_bytes)
+
+    def drop_work(self) -> None:
+        """Give back the memory that an unusually long piece needed."""
+        if self.get(self.fields.LONG_ROOM) > MAX_KEPT_WORK:
+            self.make_work(MIN_WORK)
 
     def make_room(self, what: int) -> None:
         """Double the table that is full; at its cap, forget everything."""
@@ -293,7 +302,5 @@ class Worker(Scanner):
             self.make_room(status)
         begins -= address(target)
         begins >>= dtype.itemsize.bit_length() - 1
-        if self.get(f.LONG_ROOM) > MAX_KEPT_WORK:
-            self.make_work(1 << 10)
         ids = target[: int(begins[-1]) * dtype.itemsize].view(dtype)
         return ids.copy() if out is None else ids, begins

@@ -75,6 +75,10 @@ def test_tables_grow_and_forget_without_changing_an_id(
     assert bounded.encode_ordinary(text) == ids
     worker = bounded._engine._idle[0]
     assert len(worker.short) == 64 << 13
+    monkeypatch.setattr(fast, "MAX_KEPT_WORK", 1 << 11)
+    long = text[:9000].replace(" ", "x") + " " + text  # its memory must outlast the tables
+    assert bounded.encode_ordinary(long) == small_plain.encode_ordinary(long)
+    assert len(worker.long_work) < 1 << 17
     monkeypatch.setattr(fast, "MIN_ARENA_BYTES", 1 << 20)
     monkeypatch.setattr(fast, "MAX_ARENA_BYTES", 1 << 20)
     assert Tokenizer(small.vocabulary).encode_ordinary(text) == ids

@@ -17,32 +17,17 @@ STARTS, KEYS, NEXT, N_STARTS, ENDED = 112, 120, 128, 136, 144
 # Documents: the array of their offsets, how many, which one is next, the array of where their ids begin.
 OFFSETS, N_PARTS, PART, BEGINS, SEPARATOR, BASE, CONTINUES = 152, 160, 168, 176, 184, 192, 200
 # Tables: of character classes, masks, pairs, bytes, ids.
-CLASS_INDEX, CLASS_PAGES, KEY_MASKS, PAIRS, PAIR_MASK, BYTE_TOKENS, IDS, ID_SHIFT = (
-    208,
-    216,
-    224,
-    232,
-    240,
-    248,
-    256,
-    264,
-)
+CLASS_INDEX, CLASS_PAGES, KEY_MASKS, PAIRS, PAIR_MASK = 208, 216, 224, 232, 240
+BYTE_TOKENS, IDS, ID_SHIFT = 248, 256, 264
 # Remembered pieces: short ones, long ones, and the memory for what the slots of the long ones point to.
 SHORT, SHORT_SHIFT, N_SHORT, SHORT_LIMIT = 272, 280, 288, 296
 LONG, LONG_MASK, N_LONG, LONG_LIMIT = 304, 312, 320, 328
 ARENA, ARENA_USED, ARENA_BYTES, BEGUN = 336, 344, 352, 360
 # To merge in: fixed memory for a short piece; memory for a long one, how long it may be, how long the longest of a
-# batch is; of lists of places, the first and last entry for each token, a bit for each that is not empty, their words.
-WORK, LONG_WORK, LONG_ROOM, LONGEST, MERGE_LISTS, MERGE_BITS, N_MERGE_WORDS, N_ENTRIES = (
-    368,
-    376,
-    384,
-    392,
-    400,
-    408,
-    416,
-    424,
-)
+# batch is; of the lists of places the first and last entry for each token, a bit for each list that is not empty, how
+# many words these bits are, how many entries there are.
+WORK, LONG_WORK, LONG_ROOM, LONGEST = 368, 376, 384, 392
+MERGE_LISTS, MERGE_BITS, N_MERGE_WORDS, N_ENTRIES = 400, 408, 416, 424
 N_FIELDS = 56
 
 CLASS_OTHER, CLASS_LETTER, CLASS_NUMBER, CLASS_WHITE = 0, 1, 2, 3
