@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from importlib.metadata import version
 from pathlib import Path
@@ -91,9 +92,13 @@ def running(command: list[str], port: int):
             if server.poll() is not None:
                 log.seek(0)
                 raise RuntimeError(f"it ended: {log.read()[-500:]}")
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models"):
-                break
-            time.sleep(0.2)
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models"):
+                    break
+            except urllib.error.HTTPError:
+                break  # transformers answers 500 where it has no cache folder, and serves
+            except OSError:
+                time.sleep(0.2)
         yield server
     finally:
         server.terminate()

@@ -111,7 +111,7 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         raise UserError(
-            f"{host}:{port} cannot be listened at ({error}). Choose another with --port."
+            f"{host}:{port} cannot be listened at ({error}). Choose another --port or --host."
         ) from None
     return listener
 

@@ -65,7 +65,7 @@ def test_a_taken_port_is_told_before_a_model_is_loaded():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(UserError, match="Choose another with --port"):
+        with pytest.raises(UserError, match="Choose another --port or --host"):
             listen("127.0.0.1", taken.getsockname()[1])
 
 
