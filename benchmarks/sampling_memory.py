@@ -92,7 +92,7 @@ def main() -> None:
                 precision,
                 *(f"{x:.0f}" for x in (bare, after, weights, cache, over)),
                 f"{warm:.1f}",
-                f"{cold:.1f}",
+                cold,
             ]
         )
     columns = [
