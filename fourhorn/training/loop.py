@@ -234,7 +234,11 @@ class Loop:
         result = trainer.train_step(self.job.source)
         seconds = time.perf_counter() - started
         rate = config.tokens_per_step / seconds
-        mfu = rate * flops_per_token(self.job.shape) / (self.peak * self.place.world_size)
+        reached = rate * flops_per_token(self.job.shape) / self.place.world_size
+        self.peak = max(
+            self.peak, reached
+        )  # what a step reaches can be reached: the peak was measured too low
+        mfu = reached / self.peak
         if self.metrics is not None:
             self.metrics.write(
                 step=trainer.step, loss=None if result.skipped else result.loss, learning_rate=result.learning_rate,
@@ -268,6 +272,7 @@ class Loop:
             return
         loss = self.trainer.held_out_loss(self.job.held_out)
         self.val_losses.append(loss)
+        self.peak = max(self.peak, peak_flops(self.place))
         if self.metrics is not None:
             self.metrics.write(step=self.trainer.step, val_loss=loss)
         bar.update(0, val_loss=loss)

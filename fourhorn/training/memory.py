@@ -1,5 +1,8 @@
 """How many sequences fit at a time, and how fast the hardware could go.
 
+A CPU's limit is measured: where it has AMX, products from the first-level cache on every thread, else torch's own. On a
+busy machine the measurement is too low; a run repeats it and keeps the best.
+
 A step's 512 sequences are worked through in micro-batches (§2.3's batch at any memory size). The largest that fits is
 seldom the fastest: on a CPU a few thousand tokens fill every core and stay in its caches.
 
@@ -7,7 +10,7 @@ Units: bytes, operations per second.
 """
 
 import time
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
 
 from fourhorn.errors import UserError
 from fourhorn.model.config import GPT2Config
@@ -53,17 +56,44 @@ def peak_flops(place: Runtime) -> float:
         known = next((flops for key, flops in PEAK_FLOPS.items() if key in name), None)
         if known:
             return known if place.dtype == "bfloat16" else known / 16
-    return _measured(place.device, place.dtype)
+    if place.device == "cpu" and place.dtype == "bfloat16":
+        try:
+            from fourhorn.training.kernels.amx import available
+        except ImportError:  # no numba
+            return _measured(place)
+        if available():
+            return _measured_amx()
+    return _measured(place)
 
 
-@cache
-def _measured(device: str, dtype: str) -> float:
+def _measured(place: Runtime) -> float:
     import torch
 
-    a = torch.ones(1024, 1024, dtype=getattr(torch, dtype), device=device)
+    a = torch.ones(1024, 1024, dtype=place.torch_dtype, device=place.torch_device)
     best = 0.0
     for _ in range(6):
         started = time.perf_counter()
         (a @ a).sum().item()
         best = max(best, 2 * 1024**3 / (time.perf_counter() - started))
+    return best
+
+
+def _measured_amx() -> float:
+    import torch
+
+    from fourhorn.training.kernels.amx import BLOCK, keep_busy
+    from fourhorn.training.kernels.whole import aligned
+
+    n_threads, n, best = torch.get_num_threads(), 10_000, 0.0
+    places = [
+        (aligned((12, BLOCK, BLOCK), "uint16"), aligned((BLOCK, BLOCK), "float32")) for _ in range(n_threads)
+    ]
+    for operands, _ in places:
+        operands[:] = 0
+    with ThreadPoolExecutor(n_threads) as pool:
+        for _ in range(6):
+            started = time.perf_counter()
+            list(pool.map(lambda pair: keep_busy(*pair, n), places))
+            seconds = time.perf_counter() - started
+            best = max(best, n_threads * n * 12 * 2 * BLOCK**3 / seconds)
     return best

@@ -7,6 +7,7 @@ softmax sums and all gradients are float32. A micro-batch's sequences are shared
 Asks for: no dropout, T, width and head size multiples of 32. Where something is missing, `why_not` says what.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -56,10 +57,10 @@ class NativePass:
         offsets, at = {}, 0
         for name in order:
             offsets[name] = at
-            at += (named[name].numel() + 15) // 16 * 16
+            at += (named[name].numel() + 31) // 32 * 32  # each on a cache line, as float32 and as bfloat16
         padded = (self.config.n_vocab + 31) // 32 * 32
         self.n_numbers = offsets["wte.weight"] + padded * self.config.n_embd
-        flat = torch.zeros(self.n_numbers)
+        flat = torch.from_numpy(aligned_zeros(self.n_numbers, np.float32))
         for name, p in named.items():
             view = flat[offsets[name] : offsets[name] + p.numel()].view(p.shape)
             view.copy_(p.data)
@@ -70,7 +71,8 @@ class NativePass:
         table = [[offsets[f"h.{layer}.{kind}"] for kind in kinds] for layer in range(self.config.n_layer)]
         last = [offsets[n] for n in ("ln_f.weight", "ln_f.bias", "wte.weight", "wpe.weight")]
         self.table = np.array([*table, last + [0] * 8], np.int64)
-        self.forward, self.backward = (np.zeros(self.n_numbers, np.uint16) for _ in range(2))
+        self.packs = aligned_zeros(self.n_numbers, np.uint16)
+        self.head = aligned_zeros(padded * self.config.n_embd, np.uint16)
 
     def _prepare(self, n_sequences: int, T: int) -> None:
         """Buffers for the threads' shares of a micro-batch."""
@@ -86,10 +88,12 @@ class NativePass:
         self.buffers = []  # the old ones go first
         self.buffers = [make_buffers(c.n_layer, share * T, T, c.n_embd, c.n_head, V) for share in shares]
         if len(self.gradients) != n:
-            self.gradients = [torch.zeros(self.n_numbers) for _ in shares]
+            for p in self.model.parameters():
+                p.grad = None
+            self.gradients = [torch.from_numpy(aligned_zeros(self.n_numbers, np.float32)) for _ in shares]
 
-    def _pack(self) -> None:
-        """The weights as the products want them, after every update."""
+    def _pack(self, *, begin: bool = False) -> None:
+        """The weights as the products want them, after every update; `begin`: gradients at zero as well."""
         from fourhorn.training.kernels.whole import pack_head, pack_weights
 
         C = self.config.n_embd
@@ -100,12 +104,14 @@ class NativePass:
                 jobs.append((self.offsets[f"h.{layer}.{name}.weight"], n, k))
 
         def work(worker: int) -> None:
-            low = np.empty(max(4 * C * C, 1024 * C), np.uint16)
+            low = aligned_zeros(max(4 * C * C, 1024 * C), np.uint16)
             for offset, n, k in jobs[worker :: self.n_threads]:
-                pack_weights(self.flat, offset, n, k, low, self.forward, self.backward)
+                pack_weights(self.flat, offset, n, k, low, self.packs)
             if worker == self.n_threads - 1:
                 head = self.offsets["wte.weight"]
-                pack_head(self.flat, head, self.config.n_vocab, C, low, self.forward, self.backward)
+                pack_head(self.flat, head, self.config.n_vocab, C, low, self.packs, self.head)
+            if begin and worker < len(self.gradients):
+                self.gradients[worker].numpy()[:] = 0
 
         list(self.pool.map(work, range(self.n_threads)))
 
@@ -113,9 +119,7 @@ class NativePass:
         """The loss of a micro-batch, its gradients added to those of the step."""
         self._prepare(*batch.inputs.shape)
         if self.fresh:
-            self._pack()
-            for gradient in self.gradients:
-                gradient.zero_()
+            self._pack(begin=True)
             self.fresh = False
         return self._run(batch, scale, learn=True)
 
@@ -140,22 +144,44 @@ class NativePass:
             rows = slice(ends[i] - self.shares[i], ends[i])
             return float(training_pass(
                 batch.inputs[rows].flatten(), batch.targets[rows].flatten(),
-                weights[rows].reshape(-1), T, c.n_head, c.n_vocab, self.flat, self.table, self.forward, self.backward,
+                weights[rows].reshape(-1), T, c.n_head, c.n_vocab, self.flat, self.table, self.packs, self.head,
                 self.gradients[i].numpy(), wte, wpe, self.buffers[i], learn,
             ))  # fmt: skip
 
         return sum(self.pool.map(work, range(len(self.shares))))
 
+    def share(self, work: Callable[[int, int], Any]) -> list[Any]:
+        """Let each thread work on numbers [start, stop) of the flat vectors; what they return, in order."""
+        borders = [self.n_numbers * i // self.n_threads // 16 * 16 for i in range(self.n_threads + 1)]
+        return list(self.pool.map(work, borders[:-1], borders[1:]))
+
+    @property
+    def total(self) -> torch.Tensor:
+        """The gradients of the step, once `finish` has summed them."""
+        return self.gradients[0]
+
     def finish(self) -> torch.Tensor:
         """Sum the threads' gradients and hand them to the parameters; all of them as one vector."""
-        total, *others = self.gradients
+        from fourhorn.training.kernels.update import add_gradients
+
+        total, *others = (gradient.numpy() for gradient in self.gradients)
         for other in others:
-            total += other
+            self.share(lambda start, stop, other=other: add_gradients(total, other, start, stop))  # type: ignore[misc]
         for name, p in self.model.named_parameters():
-            at = self.offsets[name]
-            p.grad = total[at : at + p.numel()].view(p.shape)
+            if p.grad is None:
+                at = self.offsets[name]
+                p.grad = self.total[at : at + p.numel()].view(p.shape)
         self.fresh = True
-        return total
+        return self.total
+
+
+def aligned_zeros(n: int, kind: Any) -> Any:
+    """A vector of zeros that begins on a cache line."""
+    from fourhorn.training.kernels.whole import aligned
+
+    array = aligned((n,), kind)
+    array[:] = 0
+    return array
 
 
 def _may_use_tiles() -> None:

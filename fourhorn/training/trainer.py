@@ -21,6 +21,7 @@ from fourhorn.training import optimizer as optim
 from fourhorn.training import parallel
 from fourhorn.training.batches import Batch, BatchSource, key_of
 from fourhorn.training.config import TrainConfig
+from fourhorn.training.flat import FlatAdamW
 from fourhorn.training.learner import Learner
 from fourhorn.training.native import NativePass, why_not
 from fourhorn.training.parallel import Local
@@ -75,7 +76,11 @@ class Trainer:
         else:
             self.wrapped = parallel.wrap(self.learner, runtime, "fsdp" if sharded else "ddp")
         self.optimizers = optim.make_optimizers(self.model, config)
-        optim.create_state(self.optimizers)
+        self.flat: FlatAdamW | None = None
+        if self.native is not None and config.recipe == "paper":
+            self.flat = FlatAdamW(self.native, self.optimizers[0], config)
+        else:
+            optim.create_state(self.optimizers)
         self.step = 0
         self.n_skipped = 0
         self.bad_in_a_row = 0
@@ -125,7 +130,7 @@ class Trainer:
 
     def _update(self, loss: Tensor) -> StepResult:
         config = self.config
-        norm = optim.gradient_norm(self.model)
+        norm = torch.tensor(self.flat.norm()) if self.flat else optim.gradient_norm(self.model)
         finite = torch.isfinite(norm) & torch.isfinite(loss)
         facts = torch.stack(
             [loss.nan_to_num(0.0, 0.0, 0.0), 1.0 - finite.float(), loss.new_tensor(float(self.stop_asked))]
@@ -142,15 +147,22 @@ class Trainer:
             self.bad_in_a_row += 1
         else:
             self.bad_in_a_row = 0
-            optim.clip_gradients(self.model, norm, config.grad_clip)
-            optim.set_learning_rate(self.optimizers, rate)
-            for optimizer in self.optimizers:
-                optimizer.step()
-        for p in self.model.parameters():
-            p.grad = None
+            self._change_weights(norm, rate)
+        if self.flat is None:
+            for p in self.model.parameters():
+                p.grad = None
         self.step += 1
         self._check_patience()
         return StepResult(math.nan if skipped else loss_sum, float(norm), rate, skipped, n_stop > 0)
+
+    def _change_weights(self, norm: Tensor, rate: float) -> None:
+        if self.flat is not None:
+            self.flat.step(rate, norm.item())
+            return
+        optim.clip_gradients(self.model, norm, self.config.grad_clip)
+        optim.set_learning_rate(self.optimizers, rate)
+        for optimizer in self.optimizers:
+            optimizer.step()
 
     def _check_patience(self) -> None:
         if self.bad_in_a_row >= self.config.max_bad_steps:

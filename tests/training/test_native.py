@@ -1,14 +1,20 @@
 """The kernels compute what the PyTorch path computes, as closely as bfloat16 allows."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from fourhorn.model.config import GPT2Config
 from fourhorn.model.transformer import GPT2
+from fourhorn.runtime import Runtime
+from fourhorn.training import optimizer as optim
 from fourhorn.training.batches import Batch
+from fourhorn.training.config import TrainConfig
 from fourhorn.training.learner import Learner
 from fourhorn.training.native import NativePass, why_not
+from fourhorn.training.trainer import Trainer
 
 SHAPE = GPT2Config(2, 2, 64, n_ctx=64, n_vocab=1100, dropout=0.0)
 
@@ -53,3 +59,34 @@ def test_loss_and_gradients_are_those_of_the_pytorch_path() -> None:
     native.accumulate(batch, scale)
     native.finish()
     assert torch.equal(first, torch.cat([p.grad.flatten() for p in model.parameters()]))
+
+
+@pytest.mark.skipif(bool(why_not(SHAPE, "cpu", "bfloat16")), reason="this CPU has no AMX")
+def test_updates_are_those_of_torch_and_bad_gradients_are_seen() -> None:
+    config = TrainConfig(
+        n_layer=2, n_head=2, n_embd=64, n_ctx=64, n_vocab=1100, dropout=0.0, batch_size=2, micro_batch_size=2,
+        learning_rate=0.01, weight_decay=0.1, grad_clip=0.5, warmup_steps=0, max_steps=1000,
+    )  # fmt: skip
+    trainer = Trainer(config, SHAPE, Runtime("cpu", "bfloat16"))
+    assert trainer.native is not None
+    assert trainer.flat is not None
+    twin = copy.deepcopy(trainer.model)
+    optimizers = optim.make_optimizers(twin, config)
+    rng = np.random.default_rng(0)
+    for step in range(3):
+        windows = rng.integers(0, 1100, (2, 65))
+        trainer.native.accumulate(Batch(windows[:, :-1], windows[:, 1:]), 1 / 128)
+        trainer.native.finish()
+        for p, mine in zip(twin.parameters(), trainer.model.parameters(), strict=True):
+            p.grad = None if mine.grad is None else mine.grad.clone()
+        norm = optim.gradient_norm(twin)
+        assert trainer.flat.norm() == pytest.approx(norm.item(), rel=1e-6)
+        trainer.flat.step(0.01 / (step + 1), norm.item())
+        optim.clip_gradients(twin, norm, config.grad_clip)
+        optim.set_learning_rate(optimizers, 0.01 / (step + 1))
+        optimizers[0].step()
+        for p, mine in zip(twin.parameters(), trainer.model.parameters(), strict=True):
+            torch.testing.assert_close(mine, p, rtol=1e-5, atol=1e-7)
+    for bad in (np.nan, np.inf):
+        trainer.native.total[12345] = bad
+        assert not np.isfinite(trainer.flat.norm())

@@ -42,7 +42,7 @@ def available() -> bool:
     try:
         with open("/proc/cpuinfo") as file:
             flags = next((line for line in file if line.startswith("flags")), "")
-        if "amx_bf16" not in flags or "avx512f" not in flags:
+        if "amx_bf16" not in flags or "avx512_bf16" not in flags:
             return False
         return ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) == 0
     except (OSError, AttributeError):
@@ -61,9 +61,16 @@ def _pointer(builder: Any, address: Any, offset: Any = 0) -> Any:
     return builder.inttoptr(address, _I8.as_pointer())
 
 
-def _load(builder: Any, tile: int, address: Any, offset: int) -> None:
+def _load(builder: Any, tile: int, address: Any, offset: int, row_bytes: Any = 64) -> None:
     place = _pointer(builder, address, offset)
-    _call(builder, "llvm.x86.tileloadd64", [(_I8, tile), (_I8.as_pointer(), place), (_I64, 64)])
+    _call(builder, "llvm.x86.tileloadd64", [(_I8, tile), (_I8.as_pointer(), place), (_I64, row_bytes)])
+
+
+def _quarters(builder: Any, address: Any, row_bytes: Any) -> list[Any]:
+    """Where the four tiles of a block of 32 × 32 float32 begin: top left, top right, bottom left, bottom right."""
+    below = builder.add(address, builder.shl(row_bytes, ir.Constant(_I64, 4)))
+    right = ir.Constant(_I64, 64)
+    return [address, builder.add(address, right), below, builder.add(below, right)]
 
 
 @intrinsic
@@ -87,22 +94,21 @@ def release_tiles(typing_context):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def add_block_product(typing_context, out, start, left, right, n_blocks):  # type: ignore[no-untyped-def]
-    """Sum `n_blocks` products of packed blocks at `left` and `right` into four tiles at `out`.
+def add_block_product(typing_context, out, out_row, start, start_row, left, right, n_blocks):  # type: ignore[no-untyped-def]
+    """Sum `n_blocks` products of packed blocks at `left` and `right` into a block of 32 × 32 float32 at `out`.
 
-    `start` is 0 to begin at zero and 1 to go on from what `out` holds: float32 tiles of 16 × 16, top left, top right,
-    bottom left, bottom right.
+    The sum begins with the block at `start`, at zero where that is 0; rows are `out_row` and `start_row` bytes apart.
     """
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        out, start, left, right, n_blocks = arguments
+        out, out_row, start, start_row, left, right, n_blocks = arguments
         with builder.if_else(builder.icmp_signed("==", start, ir.Constant(_I64, 0))) as (zero, go_on):
             with zero:
                 for tile in range(4):
                     _call(builder, "llvm.x86.tilezero", [(_I8, tile)])
             with go_on:
-                for tile in range(4):
-                    _load(builder, tile, out, 1024 * tile)
+                for tile, place in enumerate(_quarters(builder, start, start_row)):
+                    _load(builder, tile, place, 0, start_row)
         with cgutils.for_range(builder, n_blocks) as loop:
             step = builder.mul(loop.index, ir.Constant(_I64, _BLOCK_BYTES))
             a, b = builder.add(left, step), builder.add(right, step)
@@ -112,12 +118,14 @@ def add_block_product(typing_context, out, start, left, right, n_blocks):  # typ
             _load(builder, 7, b, 1024)
             for result, one, other in ((0, 4, 6), (1, 4, 7), (2, 5, 6), (3, 5, 7)):
                 _call(builder, "llvm.x86.tdpbf16ps", [(_I8, result), (_I8, one), (_I8, other)])
-        for tile in range(4):
-            place = _pointer(builder, out, 1024 * tile)
-            _call(builder, "llvm.x86.tilestored64", [(_I8, tile), (_I8.as_pointer(), place), (_I64, 64)])
+        for tile, place in enumerate(_quarters(builder, out, out_row)):
+            target = _pointer(builder, place)
+            _call(
+                builder, "llvm.x86.tilestored64", [(_I8, tile), (_I8.as_pointer(), target), (_I64, out_row)]
+            )
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, types.int64, types.int64, types.int64), generate
+    return types.void(*[types.int64] * 7), generate
 
 
 @intrinsic
@@ -191,3 +199,12 @@ def configure_tiles() -> None:
         layout[16 + 2 * tile] = 64
         layout[48 + tile] = 16
     _load_configuration(address(layout))
+
+
+@njit(**OPTIONS)
+def keep_busy(operands: Any, out: Any, n: int) -> None:
+    """Multiply twelve blocks of operands from the first-level cache `n` times: the most the unit can do."""
+    configure_tiles()
+    for _ in range(n):
+        add_block_product(address(out), 4 * BLOCK, 0, 0, address(operands), address(operands), 12)
+    release_tiles()

@@ -16,27 +16,22 @@ from numba import njit
 
 from fourhorn.training.kernels import rows
 from fourhorn.training.kernels.amx import BLOCK, BLOCK_NUMBERS, OPTIONS, add_block_product, address
-from fourhorn.training.kernels.pack import (
-    left_block,
-    left_block_turned,
-    right_block,
-    right_block_turned,
-)
-from fourhorn.training.kernels.product import _finish_low, _finish_set
+from fourhorn.training.kernels.pack import left_block, left_block_turned, right_block, right_block_turned
+from fourhorn.training.kernels.product import SUMS_BYTES, SUMS_ROW, finish_low, finish_scaled
 
 BLOCK_BYTES = 2 * BLOCK_NUMBERS
+ONE = np.float32(1.0)
 
 
 def scratch_numbers(T: int, D: int) -> int:
     """uint16 numbers the two functions need as scratch."""
     n_blocks = T // BLOCK
-    return (
-        2 * n_blocks * n_blocks * BLOCK_NUMBERS
-        + 8 * T * D
-        + 8 * BLOCK * T
-        + 8 * BLOCK_NUMBERS
-        + 4 * BLOCK * D
-    )
+    return (2 * n_blocks * n_blocks + 2 * n_blocks + 4) * BLOCK_NUMBERS + 5 * T * D + BLOCK * D
+
+
+def strip_numbers(T: int) -> int:
+    """float32 numbers of the strips of 32 rows that the two functions need; rows do not lie a power of two apart."""
+    return 2 * BLOCK * (T + 16) + BLOCK
 
 
 @njit(**OPTIONS)
@@ -53,200 +48,122 @@ def pack_head(place: int, row_bytes: int, n_blocks: int, width: int, turned: boo
 
 @njit(**OPTIONS)
 def strip(
-    place: int,
-    row_bytes: int,
-    keys: int,
-    n_keys: int,
-    width: int,
-    left: int,
-    tiles: int,
-    out: Any,
-    zeros: int,
-) -> None:
-    """Products of 32 rows at `place` with the first `n_keys` blocks of `keys`: `out` (32, T) float32."""
+    place: int, row_bytes: int, keys: int, i: int, width: int, left: int, out: int, out_row: int, diagonal: int
+) -> None:  # fmt: skip
+    """Products of 32 rows at `place` with blocks 0 … i of `keys`; the last one starts from `diagonal` (0: zero)."""
     for d in range(width):
         left_block(place + d * 64, row_bytes, left + BLOCK_BYTES * d)
-    to, row = address(out), out.strides[0]
-    for j in range(n_keys):
-        add_block_product(tiles, 0, left, keys + BLOCK_BYTES * j * width, width)
-        _finish_set(tiles, to + 128 * j, row, to, row, zeros)
+    for j in range(i + 1):
+        start = diagonal if j == i else 0
+        add_block_product(
+            out + SUMS_ROW * j, out_row, start, SUMS_ROW, left, keys + BLOCK_BYTES * j * width, width
+        )
 
 
 @njit(**OPTIONS)
 def attention(
-    qkv: Any, out: Any, log_sums: Any, T: int, H: int, strips: Any, scratch: Any, zeros: Any
+    qkv: Any, out: Any, log_sums: Any, T: int, H: int, strips: Any, scratch: int, mask: Any
 ) -> None:
-    """Softmax of each query's scores over the keys up to it, times the values; keeps the log-sums (R, H)."""
+    """Softmax of each query's scores over the keys up to it, times the values; keeps the log-sums (R, H).
+
+    `mask` (32, 32) float32 is what the scores of a block on the diagonal start from: very low above it.
+    """
     R, C = out.shape
     D = C // H
-    width, n_blocks, row_bytes = D // BLOCK, T // BLOCK, qkv.strides[0]
-    scale = np.float32(1.0) / np.sqrt(np.float32(D))
-    keys = address(scratch)
+    width, n_blocks, row_bytes, out_row = D // BLOCK, T // BLOCK, qkv.strides[0], out.strides[0]
+    scale = ONE / np.sqrt(np.float32(D))
+    keys = scratch
     values, left = keys + 2 * T * D, keys + 4 * T * D
     chances = left + BLOCK_BYTES * width
-    tiles = chances + BLOCK_BYTES * n_blocks
-    scores, low = strips[0], strips[1].view(np.uint16)[:, :T]
+    sums = chances + BLOCK_BYTES * n_blocks
+    scores, score_row = address(strips), 4 * (T + 16)
+    factors = strips[strips.shape[0] - BLOCK :]
     for first in range(0, R, T):
         for h in range(H):
             q = address(qkv) + first * row_bytes + 2 * h * D
             pack_head(q + 2 * C, row_bytes, n_blocks, width, True, keys)
             pack_head(q + 4 * C, row_bytes, n_blocks, width, False, values)
             for i in range(n_blocks):
+                here, count = first + i * BLOCK, (i + 1) * BLOCK
                 strip(
-                    q + i * BLOCK * row_bytes,
-                    row_bytes,
-                    keys,
-                    i + 1,
-                    width,
-                    left,
-                    tiles,
-                    scores,
-                    address(zeros),
-                )
+                    q + i * BLOCK * row_bytes, row_bytes, keys, i, width, left, scores, score_row, address(mask)
+                )  # fmt: skip
                 for r in range(BLOCK):
-                    n = i * BLOCK + r + 1
-                    log_sums[first + n - 1, h] = softmax_row(
-                        scores[r], n, address(low) + r * low.strides[0], scale
-                    )
-                for j in range(i + 1):
-                    left_block(address(low) + 64 * j, low.strides[0], chances + BLOCK_BYTES * j)
-                to = address(out) + (first + i * BLOCK) * out.strides[0] + 2 * h * D
+                    row = scores + r * score_row
+                    most = rows.largest(row, count) * scale
+                    total = rows.exponentials(row, chances + 64 * r, count, scale, most)
+                    factors[r], log_sums[here + r, h] = ONE / total, most + np.log(total)
+                to = address(out) + here * out_row + 2 * h * D
                 for d in range(width):
-                    add_block_product(tiles, 0, chances, values + BLOCK_BYTES * d * n_blocks, i + 1)
-                    _finish_low(tiles, to + 64 * d, out.strides[0], to, 0, address(zeros))
-
-
-@njit(**OPTIONS)
-def softmax_row(scores: Any, n: int, low: int, scale: Any) -> Any:
-    """Chances of a row's first `n` scores, zero beyond, as bfloat16 at `low`; the log of the sum of exponentials."""
-    whole = (n + BLOCK - 1) // BLOCK * BLOCK
-    for i in range(n, whole):
-        scores[i] = rows.LOWEST
-    place = address(scores)
-    most = rows.largest(place, whole) * scale
-    total = rows.exponentials(place, whole, scale, most)
-    rows.scaled_low(place, low, whole, np.float32(1.0) / total)
-    return most + np.log(total)
+                    block = values + BLOCK_BYTES * d * n_blocks
+                    add_block_product(sums, SUMS_ROW, 0, 0, chances, block, i + 1)
+                    finish_scaled(sums, to + 64 * d, out_row, address(factors), 4, 0, BLOCK)
 
 
 @njit(**OPTIONS)
 def attention_backward(
-    qkv: Any,
-    out: Any,
-    d_out: Any,
-    log_sums: Any,
-    d_qkv: Any,
-    T: int,
-    H: int,
-    strips: Any,
-    scratch: Any,
-    zeros: Any,
-) -> None:
+    qkv: Any, out: Any, d_out: Any, log_sums: Any, d_qkv: Any, T: int, H: int, strips: Any, scratch: int, mask: Any,
+    zeros: int,
+) -> None:  # fmt: skip
     """The gradient by queries, keys and values, (R, 3C) bfloat16."""
     R, C = out.shape
     D = C // H
-    width, n_blocks, row_bytes, out_bytes = D // BLOCK, T // BLOCK, qkv.strides[0], d_out.strides[0]
-    scale = np.float32(1.0) / np.sqrt(np.float32(D))
+    width, n_blocks, row_bytes, out_row = D // BLOCK, T // BLOCK, qkv.strides[0], d_out.strides[0]
+    scale = ONE / np.sqrt(np.float32(D))
     size = 2 * T * D
-    keys = address(scratch)  # K and V as right operands over D; K, Q and dO as right operands over T
+    keys = scratch  # K and V as right operands over D; K, Q and dO as right operands over T
     values, keys_over, queries_over, d_over = keys + size, keys + 2 * size, keys + 3 * size, keys + 4 * size
     left = keys + 5 * size
-    tiles = left + BLOCK_BYTES * (width + n_blocks)
-    spare = tiles + 2 * BLOCK_BYTES
-    turned = spare + BLOCK_BYTES
+    low, spare = left + BLOCK_BYTES * width, left + BLOCK_BYTES * (width + 2 * n_blocks)
+    d_low, sums = low + BLOCK_BYTES * n_blocks, spare + BLOCK_BYTES
+    turned = sums + SUMS_BYTES
     d_turned = turned + BLOCK_BYTES * n_blocks * n_blocks
-    scores, d_chances = strips[0], strips[1]
-    low, d_low = strips[2].view(np.uint16)[:, :T], strips[2].view(np.uint16)[:, T:]
+    scores, score_row = address(strips), 4 * (T + 16)
+    d_chances = scores + BLOCK * score_row
     for first in range(0, R, T):
         for h in range(H):
-            q, d = (
-                address(qkv) + first * row_bytes + 2 * h * D,
-                address(d_out) + first * out_bytes + 2 * h * D,
-            )
+            q = address(qkv) + first * row_bytes + 2 * h * D
+            d, o = address(d_out) + first * out_row + 2 * h * D, address(out) + first * out_row + 2 * h * D
             to = address(d_qkv) + first * row_bytes + 2 * h * D
-            pack_all(q, d, 2 * C, row_bytes, out_bytes, n_blocks, width, keys, size)
+            pack_all(q, d, 2 * C, row_bytes, out_row, n_blocks, width, keys, size)
             for i in range(n_blocks):
-                here = i * BLOCK
+                here, count = i * BLOCK, (i + 1) * BLOCK
                 strip(
-                    q + here * row_bytes, row_bytes, keys, i + 1, width, left, tiles, scores, address(zeros)
-                )
-                strip(
-                    d + here * out_bytes,
-                    out_bytes,
-                    values,
-                    i + 1,
-                    width,
-                    left,
-                    tiles,
-                    d_chances,
-                    address(zeros),
-                )
+                    q + here * row_bytes, row_bytes, keys, i, width, left, scores, score_row, address(mask)
+                )  # fmt: skip
+                strip(d + here * out_row, out_row, values, i, width, left, d_chances, score_row, 0)
                 for r in range(BLOCK):
-                    row, end = first + here + r, here + BLOCK
-                    mine, its = address(out) + row * out.strides[0] + 2 * h * D, d + (here + r) * out_bytes
-                    inner = rows.dot_low(mine, its, D)
-                    slopes_row(
-                        scores, d_chances, low, d_low, r, here + r + 1, end, scale, log_sums[row, h], inner
-                    )
+                    inner = rows.dot_low(o + (here + r) * out_row, d + (here + r) * out_row, D)
+                    rows.slopes(
+                        scores + r * score_row, d_chances + r * score_row, low + 64 * r, d_low + 64 * r,
+                        count, scale, log_sums[first + here + r, h], inner,
+                    )  # fmt: skip
                 for j in range(i + 1):
                     target = BLOCK_BYTES * (j * n_blocks + i)
-                    left_block(address(d_low) + 64 * j, d_low.strides[0], left + BLOCK_BYTES * j)
-                    left_block_turned(address(low) + 64 * j, low.strides[0], turned + target, spare)
-                    left_block_turned(address(d_low) + 64 * j, d_low.strides[0], d_turned + target, spare)
+                    left_block_turned(low + BLOCK_BYTES * j, 64, turned + target, spare)
+                    left_block_turned(d_low + BLOCK_BYTES * j, 64, d_turned + target, spare)
                 for part in range(width):
-                    add_block_product(tiles, 0, left, keys_over + BLOCK_BYTES * part * n_blocks, i + 1)
-                    _finish_low(tiles, to + here * row_bytes + 64 * part, row_bytes, to, 0, address(zeros))
-            gather(
-                to, row_bytes, 2 * C, width, n_blocks, tiles, turned, d_turned, queries_over, d_over, address(zeros)
-            )  # fmt: skip
+                    block = keys_over + BLOCK_BYTES * part * n_blocks
+                    add_block_product(sums, SUMS_ROW, 0, 0, d_low, block, i + 1)
+                    finish_low(sums, to + here * row_bytes + 64 * part, row_bytes, 0, 0, zeros, BLOCK)
+            gather(to, row_bytes, 2 * C, width, n_blocks, sums, turned, d_turned, queries_over, d_over, zeros)
 
 
 @njit(**OPTIONS)
 def pack_all(
-    q: int,
-    d: int,
-    next_bytes: int,
-    row_bytes: int,
-    out_bytes: int,
-    n_blocks: int,
-    width: int,
-    to: int,
-    size: int,
-) -> None:
+    q: int, d: int, next_bytes: int, row_bytes: int, out_row: int, n_blocks: int, width: int, to: int, size: int
+) -> None:  # fmt: skip
     """A head's K and V as right operands over D, its K, Q and dO as ones over T, `size` bytes each from `to` on."""
     pack_head(q + next_bytes, row_bytes, n_blocks, width, True, to)
     pack_head(q + 2 * next_bytes, row_bytes, n_blocks, width, True, to + size)
     pack_head(q + next_bytes, row_bytes, n_blocks, width, False, to + 2 * size)
     pack_head(q, row_bytes, n_blocks, width, False, to + 3 * size)
-    pack_head(d, out_bytes, n_blocks, width, False, to + 4 * size)
-
-
-@njit(**OPTIONS)
-def slopes_row(
-    scores: Any,
-    d_chances: Any,
-    low: Any,
-    d_low: Any,
-    r: int,
-    n: int,
-    end: int,
-    scale: Any,
-    log_sum: Any,
-    inner: Any,
-) -> None:
-    """Chances of strip row `r` again and the gradient of its `n` scores, zero from there to `end`."""
-    for beyond in range(n, end):
-        scores[r, beyond] = rows.LOWEST
-    rows.slopes(
-        address(scores) + r * scores.strides[0], address(d_chances) + r * d_chances.strides[0],
-        address(low) + r * low.strides[0], address(d_low) + r * d_low.strides[0],
-        end, scale, log_sum, inner,
-    )  # fmt: skip
+    pack_head(d, out_row, n_blocks, width, False, to + 4 * size)
 
 
 @njit(**OPTIONS)
 def gather(
-    to: int, row_bytes: int, next_bytes: int, width: int, n_blocks: int, tiles: int, turned: int, d_turned: int,
+    to: int, row_bytes: int, next_bytes: int, width: int, n_blocks: int, sums: int, turned: int, d_turned: int,
     queries_over: int, d_over: int, zeros: int,
 ) -> None:  # fmt: skip
     """A head's gradients by keys, `next_bytes` after its queries', and by values, from the transposed strips."""
@@ -255,7 +172,7 @@ def gather(
         for part in range(width):
             over = BLOCK_BYTES * (part * n_blocks + j)
             place = to + j * BLOCK * row_bytes + 64 * part
-            add_block_product(tiles, 0, d_turned + block, queries_over + over, count)
-            _finish_low(tiles, place + next_bytes, row_bytes, to, 0, zeros)
-            add_block_product(tiles, 0, turned + block, d_over + over, count)
-            _finish_low(tiles, place + 2 * next_bytes, row_bytes, to, 0, zeros)
+            add_block_product(sums, SUMS_ROW, 0, 0, d_turned + block, queries_over + over, count)
+            finish_low(sums, place + next_bytes, row_bytes, 0, 0, zeros, BLOCK)
+            add_block_product(sums, SUMS_ROW, 0, 0, turned + block, d_over + over, count)
+            finish_low(sums, place + 2 * next_bytes, row_bytes, 0, 0, zeros, BLOCK)

@@ -18,79 +18,96 @@ from fourhorn.training.kernels.pack import narrow, pack_right, widen
 from fourhorn.training.kernels.product import ADD, LOW, product
 
 STRETCH = 1024  # ids whose logits are worked on at a time
-LOGITS = 1 << 25  # logits held at once: 64 MiB
+LOGITS, MOST_ROWS = 1 << 25, 512  # logits held at once, 64 MiB, and their rows
 
 
 def head_rows(n_vocab: int, n_rows: int) -> int:
     """Rows whose logits are held at once."""
-    return min(max(LOGITS // n_vocab // BLOCK * BLOCK, 128), n_rows)
+    return min(max(min(LOGITS // n_vocab, MOST_ROWS) // BLOCK * BLOCK, 128), n_rows)
 
 
 @njit(**OPTIONS)
 def head_loss(
-    hidden: Any, targets: Any, weights: Any, n_vocab: int, forward: Any, backward: Any, logits: Any, packed: Any,
-    scratch: Any, d_hidden: Any, d_embedding: Any, zeros: Any, learn: bool,
+    hidden: Any, targets: Any, weights: Any, n_vocab: int, forward: int, backward: int, logits: Any, packed: int,
+    scratch: int, d_hidden: Any, d_embedding: int, zeros: int, learn: bool,
 ) -> float:  # fmt: skip
-    """Sum the loss; with `learn` add its gradients to `d_hidden` (R, C) and `d_embedding` (V, C), V padded."""
-    V, C = d_embedding.shape
-    none = hidden[:0]
+    """Sum the loss; with `learn` add its gradients to `d_hidden` (R, C) and to `d_embedding` (V, C), V padded."""
+    R, C = hidden.shape
+    V = (n_vocab + BLOCK - 1) // BLOCK * BLOCK
     most_rows = logits.shape[0] // V
+    most, sums, picked = np.empty(R, np.float32), np.zeros(R, np.float32), np.zeros(R, np.float32)
+    most[:] = np.float32(-1e30)
     total = 0.0
-    for first in range(0, hidden.shape[0], most_rows):
-        part = hidden[first : first + most_rows]
-        n = part.shape[0]
-        most, sums = np.full(n, np.float32(-1e30)), np.zeros(n, np.float32)
-        picked = np.zeros(n, np.float32)
+    for first in range(0, R, most_rows):
+        n = min(most_rows, R - first)
+        part = address(hidden) + 2 * C * first
         for start in range(0, V, STRETCH):
             width = min(STRETCH, V - start)
             stretch = logits[n * start : n * (start + width)].reshape(n, width)
             product(
-                LOW, part, False, forward[start * C :], C // BLOCK, 0, width, scratch, stretch, none,
-                d_hidden, d_hidden, zeros,
+                LOW, part, 2 * C, False, n, C, forward + 2 * start * C, width, scratch, address(stretch), 2 * width,
+                0, 0, zeros,
             )  # fmt: skip
-            count = min(width, n_vocab - start)
-            for r in range(n):
-                most[r], sums[r] = more_exponentials(stretch[r], count, most[r], sums[r])
-                target = targets[first + r] - start
-                if 0 <= target < count:
-                    picked[r] = widen(stretch[r, target])
-        for r in range(n):
+            count_exponentials(
+                stretch, min(width, n_vocab - start), targets[first : first + n], start, most[first : first + n],
+                sums[first : first + n], picked[first : first + n],
+            )  # fmt: skip
+        for r in range(first, first + n):
             sums[r] = most[r] + np.log(sums[r])
-            total += weights[first + r] * (sums[r] - picked[r])
+            total += weights[r] * (sums[r] - picked[r])
         if not learn:
             continue
-        pack_right(part, packed)
+        pack_right(part, 2 * C, n, C, packed)
         for start in range(0, V, STRETCH):
             width = min(STRETCH, V - start)
             stretch = logits[n * start : n * (start + width)].reshape(n, width)
-            count = min(width, n_vocab - start)
-            for r in range(n):
-                become_gradient(stretch[r], count, targets[first + r] - start, sums[r], weights[first + r])
+            become_gradient(
+                stretch, min(width, n_vocab - start), targets[first : first + n], start, sums[first : first + n],
+                weights[first : first + n],
+            )  # fmt: skip
+            place = address(stretch)
             product(
-                ADD, stretch, False, backward[start * C :], width // BLOCK, 0, C, scratch, none, none,
-                d_hidden[first : first + n], d_hidden, zeros,
+                ADD, place, 2 * width, False, n, width, backward + 2 * start * C, C, scratch,
+                address(d_hidden) + 4 * C * first, 4 * C, 0, 0, zeros,
             )  # fmt: skip
             product(
-                ADD, stretch, True, packed, n // BLOCK, 0, C, scratch, none, none,
-                d_embedding[start : start + width], d_hidden, zeros,
+                ADD, place, 2 * width, True, width, n, packed, C, scratch, d_embedding + 4 * C * start, 4 * C,
+                0, 0, zeros,
             )  # fmt: skip
     return total
 
 
 @njit(**OPTIONS)
-def more_exponentials(row: Any, count: int, most: Any, total: Any) -> Any:
-    """The largest so far and the sum of exponentials relative to it, with this stretch of logits counted in."""
-    row[count:] = rows.LOWEST_LOW
-    place, width = address(row), row.shape[0]
-    largest = max(most, rows.largest_low(place, width))
-    return largest, total * np.exp(most - largest) + rows.sum_exponentials_low(place, width, largest)
+def count_exponentials(
+    stretch: Any, count: int, targets: Any, start: int, most: Any, sums: Any, picked: Any
+) -> None:
+    """Bring each row's largest logit and its sum of exponentials relative to that up to date with this stretch."""
+    n, width = stretch.shape
+    if count < width:
+        stretch[:, count:] = rows.LOWEST_LOW
+    row = address(stretch)
+    for r in range(n):
+        largest = max(most[r], rows.largest_low(row, width))
+        before = sums[r] * np.exp(most[r] - largest) if start else np.float32(0.0)
+        most[r], sums[r] = largest, before + rows.sum_exponentials_low(row, width, largest)
+        target = targets[r] - start
+        if 0 <= target < count:
+            picked[r] = widen(stretch[r, target])
+        row += 2 * width
 
 
 @njit(**OPTIONS)
-def become_gradient(row: Any, count: int, target: int, log_sum: Any, weight: Any) -> None:
+def become_gradient(stretch: Any, count: int, targets: Any, start: int, log_sums: Any, weights: Any) -> None:
     """Turn logits into weight · (softmax − one-hot), zero beyond `count`."""
-    logit = row[target] if 0 <= target < count else np.uint16(0)
-    rows.chances_low(address(row), row.shape[0], log_sum, weight)
-    row[count:] = 0
-    if 0 <= target < count:
-        row[target] = narrow((np.exp(widen(logit) - log_sum) - np.float32(1.0)) * weight)
+    n, width = stretch.shape
+    row = address(stretch)
+    for r in range(n):
+        target = targets[r] - start
+        here = 0 <= target < count
+        logit = stretch[r, target] if here else np.uint16(0)
+        rows.chances_low(row, width, log_sums[r], weights[r])
+        if here:
+            stretch[r, target] = narrow((np.exp(widen(logit) - log_sums[r]) - np.float32(1.0)) * weights[r])
+        row += 2 * width
+    if count < width:
+        stretch[:, count:] = 0

@@ -3,7 +3,7 @@
 A packed matrix is a sequence of blocks of 32 × 32, so that the blocks one product sums over lie side by side:
 left operands as [row block][column block], right ones as [column block][row block].
 
-In: bfloat16 (uint16) or float32 matrices, C-contiguous, both sides multiples of 32. Out: uint16 vectors.
+In: addresses of bfloat16 matrices whose rows lie `row_bytes` apart, both sides multiples of 32. Out: packed blocks.
 """
 # mypy: disable-error-code="call-arg, var-annotated, no-untyped-call"
 
@@ -18,7 +18,6 @@ from fourhorn.training.kernels.amx import (
     BLOCK,
     BLOCK_NUMBERS,
     OPTIONS,
-    address,
     interleave_rows,
     transpose_square,
 )
@@ -55,13 +54,6 @@ def narrow(value: Any) -> Any:
 def widen(value: Any) -> Any:
     """A bfloat16 (uint16) as float32."""
     return of_bits(np.uint32(value) << np.uint32(16))
-
-
-@njit(**OPTIONS)
-def narrow_rows(source: Any, out: Any) -> None:
-    """A float32 vector as bfloat16."""
-    for i in range(source.shape[0]):
-        out[i] = narrow(source[i])
 
 
 @njit(**OPTIONS)
@@ -109,24 +101,33 @@ def left_block_turned(place: int, row_bytes: int, out: int, scratch: int) -> Non
 
 
 @njit(**OPTIONS)
-def pack_right(matrix: Any, out: Any) -> None:
+def pack_right(place: int, row_bytes: int, k: int, n: int, out: int) -> None:
     """A (K, N) matrix as right operand of products over K: blocks [N/32][K/32]."""
-    n_k, n_n, row_bytes = matrix.shape[0] // BLOCK, matrix.shape[1] // BLOCK, matrix.strides[0]
-    base, place = address(out), address(matrix)
-    for k in range(n_k):
-        for n in range(n_n):
-            right_block(
-                place + k * BLOCK * row_bytes + n * 64, row_bytes, base + 2 * BLOCK_NUMBERS * (n * n_k + k)
-            )
+    n_k = k // BLOCK
+    for i in range(n_k):
+        for j in range(n // BLOCK):
+            source = place + i * BLOCK * row_bytes + j * 64
+            right_block(source, row_bytes, out + 2 * BLOCK_NUMBERS * (j * n_k + i))
 
 
 @njit(**OPTIONS)
-def pack_right_turned(matrix: Any, out: Any) -> None:
+def pack_right_turned(place: int, row_bytes: int, n: int, k: int, out: int) -> None:
     """A (N, K) matrix, transposed, as right operand of products over K: blocks [N/32][K/32]."""
-    n_n, n_k, row_bytes = matrix.shape[0] // BLOCK, matrix.shape[1] // BLOCK, matrix.strides[0]
-    base, place = address(out), address(matrix)
-    for n in range(n_n):
-        for k in range(n_k):
+    n_k = k // BLOCK
+    for j in range(n // BLOCK):
+        for i in range(n_k):
+            source = place + j * BLOCK * row_bytes + i * 64
+            right_block_turned(source, row_bytes, out + 2 * BLOCK_NUMBERS * (j * n_k + i))
+
+
+@njit(**OPTIONS)
+def turn_packed(packed: int, n: int, k: int, out: int, spare: int) -> None:
+    """What `pack_right_turned` made of a (N, K) matrix as `pack_right` would have packed it: for products over N."""
+    n_n, n_k = n // BLOCK, k // BLOCK
+    for j in range(n_n):
+        for i in range(n_k):
+            source = packed + 2 * BLOCK_NUMBERS * (j * n_k + i)
             right_block_turned(
-                place + n * BLOCK * row_bytes + k * 64, row_bytes, base + 2 * BLOCK_NUMBERS * (n * n_k + k)
-            )
+                source, 64, spare
+            )  # 16 × 16 numbers of 32 bits: turning them twice turns them back
+            right_block(spare, 64, out + 2 * BLOCK_NUMBERS * (i * n_n + j))

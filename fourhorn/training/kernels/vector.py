@@ -7,15 +7,33 @@ are what the kernels need of mathematics: exponential, GELU (§2.3's activation)
 
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 
 LANES = 16
 I16, I32, I64, FLOAT = ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 FLOATS, INTS, SHORTS = (ir.VectorType(kind, LANES) for kind in (FLOAT, I32, I16))
 _FAST = ("fast",)
-# 2^f on [-0.5, 0.5]: Taylor's polynomial, relative error below 3e-6; its results are rounded to 8 bits or summed.
-_POWER = (1.0, 0.69314718, 0.24022651, 0.05550411, 0.009618129, 0.0013333558)
+# 2^f on [-0.5, 0.5]: a minimax polynomial, relative error below 3e-6; its results are rounded to 8 bits or summed.
+_POWER = (0.999999261, 0.693121814, 0.240247449, 0.0559178628, 0.00957010033)
 _LOG2_E, _GELU_SCALE, _GELU_CUBE = 1.4426950408889634, 0.7978845608028654, 0.044715
+_ALL_LANES = ir.Constant(I16, -1)
+
+
+class _BFloat(ir.Type):
+    """LLVM's bfloat, which llvmlite has no name for."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BFloat)
+
+    def __hash__(self) -> int:
+        return hash(_BFloat)
+
+
+# What the processor's conversion gives: bfloat lanes since LLVM 16, plain 16-bit lanes before.
+_NARROW = ir.VectorType(_BFloat() if binding.llvm_version_info[0] >= 16 else I16, LANES)
 
 
 class Vector:
@@ -42,6 +60,9 @@ class Vector:
     def __mul__(self, other: Any) -> "Vector":
         return self._with(self.builder.fmul(self.value, self._operand(other), flags=_FAST))
 
+    def __truediv__(self, other: Any) -> "Vector":
+        return self._with(self.builder.fdiv(self.value, self._operand(other), flags=_FAST))
+
     def __rtruediv__(self, other: Any) -> "Vector":
         return self._with(self.builder.fdiv(self._operand(other), self.value, flags=_FAST))
 
@@ -53,29 +74,51 @@ class Vector:
         function = module.globals.get(name) or ir.Function(module, kind, name)
         return self._with(self.builder.call(function, [self.value, *map(self._operand, others)]))
 
-    def clamp(self, low: float, high: float) -> "Vector":
-        """Each lane held between two numbers."""
-        return self._call("llvm.maxnum.v16f32", low)._call("llvm.minnum.v16f32", high)
+    def at_least(self, low: float) -> "Vector":
+        """Each lane, or `low` where it is smaller."""
+        return self._call("llvm.maxnum.v16f32", low)
+
+    def at_most(self, high: float) -> "Vector":
+        """Each lane, or `high` where it is larger."""
+        return self._call("llvm.minnum.v16f32", high)
 
     def larger(self, other: "Vector") -> "Vector":
         """The larger of each lane."""
         return self._call("llvm.maxnum.v16f32", other)
 
-    def rounded(self) -> "Vector":
-        """Each lane's nearest whole number."""
-        return self._call("llvm.rint.v16f32")
+    def reciprocal(self) -> "Vector":
+        """One over each lane, within 2^-14: for results that are rounded to 8 bits."""
+        nothing = ir.Constant(FLOATS, [0.0] * LANES)
+        name = "llvm.x86.avx512.rcp14.ps.512"
+        return self._with(call(self.builder, name, FLOATS, self.value, nothing, _ALL_LANES))
+
+    def root(self) -> "Vector":
+        """Each lane's square root."""
+        return self._call("llvm.sqrt.v16f32")
+
+    def nearest(self) -> Any:
+        """Each lane's nearest whole number, as integers."""
+        nothing = ir.Constant(INTS, [0] * LANES)
+        name = "llvm.x86.avx512.mask.cvtps2dq.512"
+        return call(self.builder, name, INTS, self.value, nothing, _ALL_LANES, ir.Constant(I32, 4))
+
+
+def call(builder: Any, name: str, returns: Any, *arguments: Any) -> Any:
+    """An instruction of the processor by LLVM's name for it."""
+    kind = ir.FunctionType(returns, [a.type for a in arguments])
+    function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    return builder.call(function, arguments)
 
 
 def exp(x: Vector) -> Vector:
-    """e^x; lanes outside ±87 count as the border."""
-    t = x.clamp(-87.0, 87.0) * _LOG2_E
-    whole = t.rounded()
-    f = t - whole
+    """e^x for x ≤ 87; lanes below −60 count as that, so that no product with a weight is subnormal, which is slow."""
+    b, t = x.builder, x.at_least(-60.0) * _LOG2_E
+    whole = t.nearest()
+    f = t - Vector(b, b.sitofp(whole, FLOATS))
     power = f * _POWER[-1] + _POWER[-2]
     for coefficient in _POWER[-3::-1]:
         power = power * f + coefficient
-    b = x.builder
-    exponent = b.shl(b.fptosi(whole.value, INTS), ir.Constant(INTS, [23] * LANES))
+    exponent = b.shl(whole, ir.Constant(INTS, [23] * LANES))
     return Vector(b, b.bitcast(b.add(b.bitcast(power.value, INTS), exponent), FLOATS))
 
 
@@ -84,15 +127,17 @@ def gelu(x: Vector) -> Vector:
     return x * _gate(x, x * x)
 
 
-def gelu_slope(x: Vector) -> Vector:
-    """The derivative of `gelu`: s + x · s(1 − s) · 2u′, s = σ(2u)."""
+def gelu_and_slope(x: Vector) -> tuple[Vector, Vector]:
+    """`gelu` and its derivative, s + x · s(1 − s) · 2u′, s = σ(2u)."""
     square = x * x
     s = _gate(x, square)
-    return s + x * s * (1.0 - s) * (2 * _GELU_SCALE * (1.0 + 3 * _GELU_CUBE * square))
+    result = x * s
+    return result, s + result * (1.0 - s) * (2 * _GELU_SCALE * (1.0 + 3 * _GELU_CUBE * square))
 
 
 def _gate(x: Vector, square: Vector) -> Vector:
-    return 1.0 / (1.0 + exp(x * (-2 * _GELU_SCALE * (1.0 + _GELU_CUBE * square))))
+    u = x * (square * (-2 * _GELU_SCALE * _GELU_CUBE) + -2 * _GELU_SCALE)
+    return (exp(u.at_most(87.0)) + 1.0).reciprocal()
 
 
 def at(builder: Any, address: Any, kind: Any) -> Any:
@@ -110,6 +155,17 @@ def store(x: Vector, address: Any) -> None:
     x.builder.store(x.value, at(x.builder, address, FLOATS), align=4)
 
 
+def every(builder: Any, value: Any) -> Vector:
+    """One float32 in every lane."""
+    one = builder.insert_element(ir.Constant(FLOATS, ir.Undefined), value, ir.Constant(I32, 0))
+    return Vector(builder, builder.shuffle_vector(one, one, ir.Constant(INTS, [0] * LANES)))
+
+
+def load_one(builder: Any, address: Any) -> Vector:
+    """The float32 at an address in every lane."""
+    return every(builder, builder.load(at(builder, address, FLOAT)))
+
+
 def load_low(builder: Any, address: Any) -> Vector:
     """Sixteen bfloat16 numbers from an address."""
     shorts = builder.load(at(builder, address, SHORTS), align=2)
@@ -120,11 +176,5 @@ def load_low(builder: Any, address: Any) -> Vector:
 def store_low(x: Vector, address: Any) -> None:
     """Sixteen numbers to an address as bfloat16, rounded to nearest even."""
     b = x.builder
-
-    def all_lanes(n: int) -> Any:
-        return ir.Constant(INTS, [n] * LANES)
-
-    bits = b.bitcast(x.value, INTS)
-    odd = b.and_(b.lshr(bits, all_lanes(16)), all_lanes(1))
-    rounded = b.lshr(b.add(b.add(bits, all_lanes(0x7FFF)), odd), all_lanes(16))
-    b.store(b.trunc(rounded, SHORTS), at(b, address, SHORTS), align=2)
+    low = call(b, "llvm.x86.avx512bf16.cvtneps2bf16.512", _NARROW, x.value)
+    b.store(b.bitcast(low, SHORTS), at(b, address, SHORTS), align=2)
