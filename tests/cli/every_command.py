@@ -17,7 +17,7 @@ from fourhorn.cli.app import COMMANDS, run
 
 MODEL = "{w}/runs/pocket-117M"
 TRAIN = "--train {w}/webtext/train"
-SHORT = "--max-steps 2 --batch-size 4 --eval-every 0 --save-every 0 --warmup-steps 1"
+SHORT = "--max-steps 2 --batch-size 4 --eval-every 0 --save-every 0 --warmup-steps 1 --native off --compile off"
 ARGUMENTS = {
     "reproduce": "again --scale smoke --to dump",
     "report": "{w} --destination report",
@@ -44,7 +44,7 @@ ARGUMENTS = {
     "push": MODEL + " ada/unicorn --dry-run card",
     "sample": MODEL + " --prompt horns --max-new-tokens 2",
     "serve": MODEL + " --port 70000",
-    "evaluate": MODEL + " results --pocket {w}/sets --limit 1",
+    "evaluate": MODEL + " results --pocket {w}/sets --limit 1 --tasks cnn_dailymail",
     "compare": "{w}/results/pocket-117M {w}/results/pocket-345M",
     "data list": "",
     "data fetch": "nothing data",

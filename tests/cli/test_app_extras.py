@@ -22,6 +22,7 @@ sys.meta_path.insert(0, Hide())
 NEEDS = {
     "report": "report",
     "serve": "serve",
+    "compare": "eval",
     "evaluate": "eval",
     **{
         f"webtext {name}": "webtext"
