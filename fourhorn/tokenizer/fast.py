@@ -149,7 +149,7 @@ class Scanner:
         self.state_address = address(self.state)
         self.starts = np.zeros(f.BUFFER_PIECES + 64, np.uint32)
         self.keys = np.zeros(4 * (f.BUFFER_PIECES + 64), np.int64)
-        arrays = (self.starts, self.keys, *class_tables(), key_masks())
+        arrays: tuple[NDArray[Any], ...] = (self.starts, self.keys, *class_tables(), key_masks())
         for field, array in zip((f.STARTS, f.KEYS, f.CLASS_INDEX, f.CLASS_PAGES, f.KEY_MASKS), arrays):
             self.set(field, address(array))
 
