@@ -22,6 +22,15 @@ def write_table(
     (path.parent / "results" / f"{path.stem}.md").write_text(text)
 
 
+def kept_rows(script: str) -> list[list[str]]:
+    """The rows that results/<script's name>.md holds, for a benchmark that is run in parts."""
+    path = Path(script).resolve()
+    path = path.parent / "results" / f"{path.stem}.md"
+    lines = path.read_text().splitlines() if path.exists() else []
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    return [row for row in rows[1:] if set(row[0]) != {"-"}]
+
+
 def machine() -> str:
     """Processor, usable cores, Python."""
     name = platform.processor() or "processor unknown"

@@ -1,6 +1,8 @@
 """Ids equal to tiktoken's, merges equal to Hugging Face's, bytes that come back: the full campaign.
 
-    python benchmarks/tokenizer_equality.py --vocabulary FOLDER TEXT… [--fuzz 500000] [--bytes 10000000]
+    python benchmarks/tokenizer_equality.py --vocabulary FOLDER TEXT… [--fuzz 500000] [--bytes 10000000] [--keep]
+
+`--keep` keeps the rows of an earlier run, for a campaign in parts; 0 leaves a part out.
 
 Texts are plain files (or .xz) of documents joined by `<|endoftext|>`; every document is encoded by both. Fuzz strings
 are short, of random Unicode and of alphabets that the split pattern finds hard. Byte strings are random, UTF-8 or not:
@@ -14,14 +16,13 @@ import json
 import lzma
 import random
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from benchmarks.table import write_table
+from benchmarks.table import kept_rows, write_table
 from benchmarks.tokenizer_limits import adversarial
 from fourhorn.tokenizer import Tokenizer
 
@@ -115,35 +116,32 @@ def huggingface_merges(texts: list[str], n_vocab: int) -> list[tuple[int, int]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("texts", nargs="+", type=Path)
+    parser.add_argument("texts", nargs="*", type=Path)
     parser.add_argument("--vocabulary", type=Path, required=True)
     parser.add_argument("--fuzz", type=int, default=500_000)
     parser.add_argument("--bytes", type=int, default=10_000_000)
     parser.add_argument("--train", nargs="*", type=Path, default=[])
+    parser.add_argument("--keep", action="store_true")
     arguments = parser.parse_args()
     import tiktoken
 
-    started = time.monotonic()
     ours, plain = Tokenizer.load(arguments.vocabulary), Tokenizer.load(arguments.vocabulary, plain=True)
     ranks = {data: i for i, data in ours.vocabulary.bytes_of_id.items() if i != ours.eot}
     theirs = tiktoken.Encoding("gpt2", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={})
-    rows = compare_texts(ours, theirs.encode_to_numpy, arguments.texts)
-    n_tokens = different = 0
-    for batch in _batched(fuzz(arguments.fuzz)):
-        for mine, text in zip(ours.encode_batch(batch), batch):
-            n_tokens += len(mine)
-            different += mine != theirs.encode_ordinary(text)
-    rows.append(["fuzz strings", f"{arguments.fuzz:,}", f"{n_tokens:,}", different])
-    print(rows[-1], flush=True)
-    rows.append(
-        [
-            "random byte strings come back",
-            f"{arguments.bytes:,}",
-            "",
-            random_bytes(ours, plain, arguments.bytes),
-        ]
-    )
-    print(rows[-1], flush=True)
+    rows: list[list[object]] = [list(row) for row in kept_rows(__file__)] if arguments.keep else []
+    rows += compare_texts(ours, theirs.encode_to_numpy, arguments.texts)
+    if arguments.fuzz:
+        n_tokens = different = 0
+        for batch in _batched(fuzz(arguments.fuzz)):
+            for mine, text in zip(ours.encode_batch(batch), batch):
+                n_tokens += len(mine)
+                different += mine != theirs.encode_ordinary(text)
+        rows.append(["fuzz strings", f"{arguments.fuzz:,}", f"{n_tokens:,}", different])
+        print(rows[-1], flush=True)
+    if arguments.bytes:
+        different = random_bytes(ours, plain, arguments.bytes)
+        rows.append(["random byte strings come back", f"{arguments.bytes:,}", "", different])
+        print(rows[-1], flush=True)
     for path in arguments.train:
         texts = documents(path)
         trained = Tokenizer.train(texts, n_vocab=50257, min_frequency=1)
@@ -156,7 +154,7 @@ def main() -> None:
     versions = [
         f"{name} {importlib.metadata.version(name)}" for name in ("tiktoken", "tokenizers", "llvmlite")
     ]
-    notes = [f"Compared with {', '.join(versions)}, in {time.monotonic() - started:.0f} s."]
+    notes = [f"Compared with {', '.join(versions)}."]
     write_table(
         __file__,
         "Equality with tiktoken and Hugging Face",

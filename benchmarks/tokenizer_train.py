@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from benchmarks.table import write_table
+from benchmarks.table import kept_rows, write_table
 
 PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 PROGRAMS = {"fourhorn": "llvmlite", "rustbpe": "rustbpe", "huggingface": "tokenizers"}
@@ -147,7 +147,7 @@ def main() -> None:
         child(arguments.child, [Path(path) for path in arguments.texts])
         return
     texts = {kind: paths.split("+") for kind, _, paths in (text.partition("=") for text in arguments.texts)}
-    rows = kept_rows(set(texts)) if arguments.keep else []
+    rows = [row for row in kept_rows(__file__) if row[0].split(",")[0] not in texts] if arguments.keep else []
     for kind, files in texts.items():
         rows += measure(kind, files, arguments)
     versions = [
@@ -157,14 +157,6 @@ def main() -> None:
     notes = [f"{', '.join(versions)}." + (f" Absent: {', '.join(absent)}." if absent else "")]
     head = ["text", "program", "seconds", "processor seconds", "MB on top of the text", "slower; more memory"]
     write_table(__file__, "Training a vocabulary of 50,257 tokens", head, rows, notes)
-
-
-def kept_rows(measured: set[str]) -> list[list[str]]:
-    """The rows of the last results that are of other texts."""
-    path = Path(__file__).parent / "results" / f"{Path(__file__).stem}.md"
-    lines = path.read_text().splitlines() if path.exists() else []
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
-    return [row for row in rows if "," in row[0] and row[0].split(",")[0] not in measured]
 
 
 if __name__ == "__main__":
