@@ -7,6 +7,7 @@ seconds at most. Rows: `{id, url, host, outcome, attempts, …}`; `outcome` is `
 the records in the file, and `final_url`, `n_body_bytes`, `content_type`) or the reason of the drop.
 """
 
+import functools
 import os
 import time
 from collections import Counter
@@ -146,6 +147,7 @@ def page_members(visit: Visit, answer: Answer, content_type: str) -> bytes:
             "WARC-Identified-Payload-Type": content_type or "text/html",
         },
         block,
+        packed=bool(answer.header(b"content-encoding")),
     )
     request = warc.member(
         "request",
@@ -197,13 +199,18 @@ def _whole_row(line: bytes) -> dict[str, Any] | None:
 
 
 def _write_all(handle: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]
+    n_written = os.write(handle, data)
+    while n_written < len(data):  # a full disk raises; a signal may cut a write short
+        n_written += os.write(handle, data[n_written:])
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _date(int(time.time()))
+
+
+@functools.lru_cache(maxsize=1)
+def _date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def read_outcomes(index: Path) -> Counter[str]:

@@ -10,6 +10,7 @@ several times in a row is down.
 import asyncio
 import email.utils
 import itertools
+import math
 import random
 import time
 from collections import Counter
@@ -66,6 +67,8 @@ class Crawler:
         self._wake = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
         self._error: BaseException | None = None
+        self._alarm_at = math.inf  # when `run` will look again by itself
+        self._more = True  # shards that were not taken in yet
         self._counts: Counter[str] = Counter()
         self._n_bytes = 0
         self._started = self._shown = time.monotonic()
@@ -74,17 +77,16 @@ class Crawler:
     async def run(self, shards: Iterator[Shard]) -> None:
         """Serve all shards; new ones are taken in as the queues empty."""
         try:
-            more = True
             while True:
-                while more and self._frontier.n_waiting < ADMIT_BELOW:
+                while self._more and self._frontier.n_waiting < ADMIT_BELOW:
                     shard = next(shards, None)
-                    more = shard is not None
+                    self._more = shard is not None
                     if shard is not None:
                         self._admit(shard)
                 if self._error is not None:
                     raise self._error
                 self._dispatch()
-                if not self._running and not more and self._frontier.n_waiting == 0:
+                if not self._running and not self._more and self._frontier.n_waiting == 0:
                     self._show(self._n_unshown, self._figures())
                     return
                 await self._pause()
@@ -132,31 +134,44 @@ class Crawler:
         self._wake.set()
 
     async def _pause(self) -> None:
-        """Wait until a visit ends or a host's turn comes."""
-        wait = None
+        """Wait until a host's turn comes or there is something else to do."""
+        self._alarm_at = math.inf
         if len(self._running) < self._manners.connections:
-            wait = self._frontier.seconds_until_ready(time.monotonic())
-        if wait is not None and wait <= 0:
+            self._alarm_at = self._frontier.ready_at()
+        wait = self._alarm_at - time.monotonic()
+        if wait <= 0:
             await asyncio.sleep(0)
             return
         self._wake.clear()
-        timer = asyncio.get_running_loop().call_later(wait, self._wake.set) if wait is not None else None
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(wait, self._wake.set) if wait < math.inf else None
         await self._wake.wait()
         if timer is not None:
             timer.cancel()
 
     # ---------------------------------------------------------------------------------------------- one visit
 
-    async def _serve(self, host: Host) -> None:
-        """Make one request of a host: for its robots.txt, or for its next page that may be fetched."""
-        pause = 0.0
-        try:
-            if host.rules is None:
-                pause = await self._ask_robots(host)
-            else:
-                pause = await self._next_page(host)
-        finally:
-            self._frontier.give_back(host, time.monotonic() + pause)
+    async def _serve(self, host: Host | None) -> None:
+        """Make requests, each of the host whose turn it is, until no host's turn has come."""
+        while host is not None:
+            pause = 0.0
+            try:
+                if host.rules is None:
+                    pause = await self._ask_robots(host)
+                else:
+                    pause = await self._next_page(host)
+            finally:
+                now = time.monotonic()
+                self._frontier.give_back(host, now + pause)
+            host = self._frontier.take(now)
+            if self._needs_look():
+                self._wake.set()
+
+    def _needs_look(self) -> bool:
+        """Whether `run` has something to do: a shard to take in, or a host for a further connection."""
+        if self._more and self._frontier.n_waiting < ADMIT_BELOW:
+            return True
+        return len(self._running) < self._manners.connections and self._frontier.ready_at() < self._alarm_at
 
     async def _next_page(self, host: Host) -> float:
         while host.visits:
@@ -165,6 +180,7 @@ class Crawler:
             if refusal is None:
                 return await self._fetch(host, visit)
             self._drop(visit, refusal)
+            await asyncio.sleep(0)  # thousands may follow, and others have answers waiting
         return 0.0
 
     def _refusal(self, host: Host, visit: Visit) -> str | None:

@@ -5,6 +5,7 @@ politeness needs no locks: a host that is out cannot be taken again. Memory is t
 """
 
 import heapq
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
@@ -94,10 +95,9 @@ class Frontier:
         """Forget hosts that have nothing to do and may be asked at once; one that comes back is met afresh."""
         self.hosts = {name: host for name, host in self.hosts.items() if host.queued or host.ready_at > now}
 
-    def seconds_until_ready(self, now: float) -> float | None:
-        """How long until some host may be asked; None when nothing waits for a time."""
-        times = [heap[0][0] for heap in (self._heap, self._deferred) if heap]
-        return max(0.0, min(times) - now) if times else None
+    def ready_at(self) -> float:
+        """When the next host may be asked; infinity when nothing waits for a time."""
+        return min((heap[0][0] for heap in (self._heap, self._deferred) if heap), default=math.inf)
 
     @property
     def n_hosts_waiting(self) -> int:

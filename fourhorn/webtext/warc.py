@@ -10,8 +10,9 @@ on at the next record.
 
 import base64
 import hashlib
+import os
 import re
-import uuid
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ _MAX_LINE_BYTES = 1 << 14
 _CHUNK_BYTES = 1 << 18
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 _DAMAGE: tuple[Any, ...] = (isal_zlib.error, igzip.BadGzipFile, EOFError)
+_SHORT_BYTES = 4 << 10
+_GZIP_BITS = 31  # zlib's way of saying: with a gzip frame
+_BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_BASE32_PAIRS = [a + b for a in _BASE32 for b in _BASE32]  # by ten bits
 _RECORD_START = re.compile(rb"WARC/(?:0\.\d+|1\.\d)\r?\n")
 
 
@@ -55,21 +60,32 @@ class Record:
 
 
 def new_id() -> str:
-    """A fresh record id."""
-    return f"<urn:uuid:{uuid.uuid4()}>"
+    """A fresh record id: a random UUID (RFC 9562, version 4), written out here because there are three a page."""
+    x = os.urandom(16).hex()
+    return f"<urn:uuid:{x[:8]}-{x[8:12]}-4{x[13:16]}-{'89ab'[int(x[16], 16) & 3]}{x[17:20]}-{x[20:]}>"
 
 
 def digest(data: bytes) -> str:
     """`sha1:` and the base32 SHA-1, the form every WARC tool knows."""
-    return "sha1:" + base64.b32encode(hashlib.sha1(data).digest()).decode()
+    number = int.from_bytes(hashlib.sha1(data).digest(), "big")
+    return "sha1:" + "".join([_BASE32_PAIRS[number >> shift & 1023] for shift in range(150, -1, -10)])
 
 
-def member(type: str, fields: dict[str, str], block: bytes) -> bytes:
-    """One record as a gzip member; `fields` are the header fields besides type, length and block digest."""
-    lines = [f"WARC/1.1\r\nWARC-Type: {type}\r\n"]
-    lines += [f"{name}: {value}\r\n" for name, value in fields.items()]
-    lines.append(f"WARC-Block-Digest: {digest(block)}\r\nContent-Length: {len(block)}\r\n\r\n")
-    return igzip.compress(b"".join(("".join(lines).encode(), block, b"\r\n\r\n")), compresslevel=1, mtime=0)
+def member(type: str, fields: dict[str, str], block: bytes, *, packed: bool = False) -> bytes:
+    """One record as a gzip member; `fields` are the header fields besides type, length and block digest.
+
+    A `packed` block, one that is compressed as it is, and a short one are not worth the time of level 1.
+    """
+    head = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
+    head = (
+        f"WARC/1.1\r\nWARC-Type: {type}\r\n{head}"
+        f"WARC-Block-Digest: {digest(block)}\r\nContent-Length: {len(block)}\r\n\r\n"
+    )
+    record = b"".join((head.encode(), block, b"\r\n\r\n"))
+    if packed:
+        return zlib.compress(record, 0, _GZIP_BITS)
+    content: bytes = isal_zlib.compress(record, int(len(record) > _SHORT_BYTES), _GZIP_BITS)
+    return content
 
 
 def info_member(software: str, date: str) -> bytes:

@@ -1,3 +1,5 @@
+import math
+
 from fourhorn.webtext import urls
 from fourhorn.webtext.frontier import Frontier, Visit
 
@@ -16,7 +18,7 @@ def test_a_host_is_out_until_it_is_given_back_and_rests_until_its_time():
     assert frontier.next_visit(first).id == "http://a.com/1"
     frontier.give_back(first, 5.0)
     assert frontier.take(4.9) is None
-    assert frontier.seconds_until_ready(4.0) == 1.0
+    assert frontier.ready_at() == 5.0
     assert frontier.take(5.0) is first
     assert frontier.n_waiting == 2
 
@@ -27,7 +29,7 @@ def test_a_host_without_visits_wakes_when_it_gets_one_and_keeps_its_pause():
     assert frontier.take(0.0) is host
     frontier.next_visit(host)
     frontier.give_back(host, 9.0)
-    assert frontier.seconds_until_ready(0.0) is None
+    assert frontier.ready_at() == math.inf
     frontier.add(visit("http://a.com/2"))
     assert frontier.take(8.0) is None
     assert frontier.take(9.0) is host
@@ -42,7 +44,7 @@ def test_a_deferred_visit_comes_first_at_its_time_while_its_host_goes_on():
     assert frontier.next_visit(host).id == "http://a.com/1"
     frontier.give_back(host, 0.0)
     assert frontier.take(2.9) is None
-    assert frontier.seconds_until_ready(2.0) == 1.0
+    assert frontier.ready_at() == 3.0
     assert frontier.next_visit(frontier.take(3.0)).id == "http://a.com/again"
     assert frontier.n_waiting == 0
 

@@ -1,7 +1,11 @@
+import base64
 import gzip
+import hashlib
+import os
 import random
 import subprocess
 import time
+import uuid
 from collections import Counter
 
 import pytest
@@ -184,3 +188,12 @@ def test_lines_of_any_length_and_endless_headers_are_bounded(tmp_path):
     assert records(path)[1]["bad_record"] == 1
     path.write_bytes(b"WARC/1.0\r\nX: " + b"y" * 3_000_000)
     assert records(path)[1].total() >= 1
+
+
+def test_digests_and_ids_are_what_the_standard_library_would_write():
+    for n in (0, 1, 20, 5000):
+        data = os.urandom(n)
+        assert warc.digest(data) == "sha1:" + base64.b32encode(hashlib.sha1(data).digest()).decode()
+        id = uuid.UUID(warc.new_id().removeprefix("<urn:uuid:").removesuffix(">"))
+        assert (id.version, id.variant) == (4, uuid.RFC_4122)
+        assert warc.new_id() != warc.new_id()
