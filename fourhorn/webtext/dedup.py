@@ -160,21 +160,15 @@ def _decide(
     return kinds, keepers, similarities
 
 
-@numba.njit(cache=True)
 def _mark_exact(order: Any, exact: Any, kinds: Any, keepers: Any) -> None:
     """Of the documents with one key all but the first in order are duplicates; test data keeps none."""
-    keeper = -1
-    for k in range(len(order)):
-        i = order[k]
-        if k and (exact[i, 0] != exact[order[k - 1], 0] or exact[i, 1] != exact[order[k - 1], 1]):
-            keeper = -1
-        if kinds[i] != KEEP:
-            continue
-        if keeper < 0:
-            keeper = i
-        else:
-            kinds[i] = EXACT
-            keepers[i] = keeper
+    order = order[kinds[order] == KEEP]
+    keys = exact[order]
+    first = np.ones(len(order), dtype=np.bool_)
+    first[1:] = (keys[1:] != keys[:-1]).any(axis=1)
+    keeper = order[np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))]
+    kinds[order[~first]] = EXACT
+    keepers[order[~first]] = keeper[~first]
 
 
 @numba.njit(cache=True)

@@ -53,7 +53,7 @@ def similar_pairs(
         ordered = column[order]
         meeting = _in_buckets(ordered)
         order, ordered = order[meeting], ordered[meeting]
-        _sort_buckets(ordered, order, rank)
+        order = order[np.lexsort((rank[order], ordered))]  # within a bucket by rank
         start = bucket = 0
         while start < len(order):
             n, start, bucket = _scan(
@@ -80,22 +80,6 @@ def _band_keys(signatures: Any, rows: int, keys: Any) -> None:
             for row in range(band * rows, (band + 1) * rows):
                 h = mix(h + np.uint64(signatures[document, row]))
             keys[band, document] = h
-
-
-@numba.njit(cache=True, nogil=True)
-def _sort_buckets(ordered: Any, order: Any, rank: Any) -> None:
-    start = 0
-    while start < len(order):
-        end = start + 1
-        while end < len(order) and ordered[end] == ordered[start]:
-            end += 1
-        if end - start == 2:
-            if rank[order[start]] > rank[order[start + 1]]:
-                order[start], order[start + 1] = order[start + 1], order[start]
-        else:
-            members = order[start:end].copy()
-            order[start:end] = members[np.argsort(rank[members])]
-        start = end
 
 
 @numba.njit(cache=True, nogil=True)
