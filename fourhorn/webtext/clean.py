@@ -20,7 +20,7 @@ from fourhorn.errors import UserError, unknown
 from fourhorn.files import Manifest, sha256_file
 from fourhorn.records import iter_records, write_records
 from fourhorn.webtext.documents import document_of, with_text
-from fourhorn.webtext.language import language_of
+from fourhorn.webtext.language import check_language, language_of
 from fourhorn.webtext.quality import RULES, reason_to_drop
 from fourhorn.webtext.stage import Counts, Where, begin, finish, open_source, run_shards
 
@@ -59,6 +59,8 @@ def clean(
     started = time.monotonic()
     if rules not in (*RULES, "none"):
         raise unknown("set of rules", rules, (*RULES, "none"))
+    if language != "any":
+        check_language(language)
     if not 0 <= min_language <= 1:
         raise UserError(f"min_language is {min_language:g}; it is a share of the text, between 0 and 1.")
     options: dict[str, Any] = {"language": language, "min_language": min_language, "rules": rules}

@@ -38,6 +38,12 @@ def sample_of(text: str) -> str:
     return "\n".join((text[:SAMPLE_CHARS], text[middle : middle + SAMPLE_CHARS], text[-SAMPLE_CHARS:]))
 
 
+def check_language(code: str) -> None:
+    """Raise a `UserError` for a code that no text is ever found to be in."""
+    if code not in {known for _, known in _pycld2().LANGUAGES}:
+        raise UserError(f"There is no language {code!r}. Give an ISO 639-1 code, as en, fr or zh, or `any`.")
+
+
 @cache
 def _pycld2() -> Any:
     try:

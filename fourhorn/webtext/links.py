@@ -12,6 +12,7 @@ or taken down), `no_karma` (a Reddit row without a score), `low_karma`, `after_c
 `wikipedia`, `media`, `blocked_domain`, `bad_status` (Common Crawl indexes), `duplicate`.
 """
 
+import contextlib
 import time
 from collections import Counter
 from functools import partial
@@ -92,6 +93,14 @@ def links(
     counts: Counter[str] = Counter()
     for value in _run(read_source, tasks, workers=workers, engine=engine, name="links", unit="files"):
         counts.update(value)
+    if 0 < counts["malformed_line"] == counts.total():
+        clear_work(destination)
+        with contextlib.suppress(OSError):  # it held something else before
+            destination.rmdir()
+        raise UserError(
+            f"{source} holds no link: none of its {counts.total():,} lines is a URL, a submission or another JSON row "
+            "with `url`, or a line of a Common Crawl index. Is it damaged, or another file?"
+        )
 
     n_parts = max(1, min(N_BUCKETS, -(-counts["kept"] // ROWS_PER_PART)))
     tasks = [

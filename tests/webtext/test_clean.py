@@ -70,6 +70,8 @@ def test_rules_and_language_can_be_switched_off(tmp_path):
 
 def test_wrong_options_are_user_errors(tmp_path):
     write_records(tmp_path / "raw" / "part-00000.jsonl", [{"text": PROSE}])
+    with pytest.raises(UserError, match="no language 'xx'"):
+        clean(tmp_path / "raw", tmp_path / "clean", language="xx")
     with pytest.raises(UserError, match="between 0 and 1"):
         clean(tmp_path / "raw", tmp_path / "clean", min_language=65)
     with pytest.raises(UserError, match="no set of rules 'c4'"):

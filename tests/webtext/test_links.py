@@ -179,3 +179,10 @@ def test_a_killed_run_ends_in_the_same_bytes(tmp_path):
     manifest = links(dump, tmp_path / "links", workers=1)
     assert (manifest.n_in, manifest.drops, manifest.outputs) == (whole.n_in, whole.drops, whole.outputs)
     assert sorted(p.name for p in (tmp_path / "links").iterdir()) == sorted(["manifest.json", *whole.outputs])
+
+
+def test_a_source_without_any_link_is_refused_and_leaves_nothing(tmp_path):
+    (tmp_path / "RS.zst").write_bytes(b"<html>\nNot Found\n")
+    with pytest.raises(UserError, match="none of its 2 lines"):
+        links(tmp_path / "RS.zst", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
