@@ -4,7 +4,7 @@
 
 Writes submissions in the real format (the fields of 2017, 1.4 KB a row) as one zstd frame with the real dumps'
 window of 2 GiB, and the same with 8 MB, and reads each with fourhorn, Polars, DuckDB and Daft: url, score, is_self of
-every row. `--long` then runs the whole `links` stage over that many submissions and watches its memory. Rivals may
+every row. `--long` instead runs the whole `links` stage over that many submissions and watches its memory. Rivals may
 live in a folder of their own (pip install --target FOLDER polars duckdb daft).
 """
 
@@ -259,6 +259,29 @@ def long_run(folder: Path, n: int, window_log: int) -> tuple[list[object], str]:
     return row, f"{n:,} rows: {n_kept:,} links kept; drops {drops}."
 
 
+def measure_stage(folder: Path, n: int) -> None:
+    """The whole stage over a tenth of `n` rows, `n`, and `n` with the real dumps' window."""
+    runs = [long_run(folder, n // 10, 23), long_run(folder, n, 23), long_run(folder, n, 31)]
+    head = ["rows", "dump", "window", "rows/s", "MB/s", "rows a CPU second", "memory", "beyond the window"]
+    title = "The whole `links` stage, one process (decompress, parse, judge, key, spill, deduplicate, write)"
+    stage = Path(__file__).with_name("webtext_dumps_stage.py")
+    write_table(str(stage), title, head, [row for row, _ in runs], [runs[1][1]])
+
+
+def measure_readers(folder: Path, n: int, rivals: str | None) -> None:
+    """Every reader on the same rows, with a short and a long window."""
+    paths = {}
+    for label, window_log in (("8 MB window", 23), ("2 GiB window", 31)):
+        paths[label] = folder / f"{window_log}.json.zst"
+        n_bytes = write_dump(paths[label], n, window_log)
+    rows = [
+        [reader, version(reader, rivals), *(read_alone(reader, path, rivals) for path in paths.values())]
+        for reader in READERS
+    ]
+    notes = [f"{n:,} rows, {n_bytes / 1e6:,.0f} MB: url, score and is_self of each; one thread each."]
+    write_table(__file__, "Reading Reddit dumps", ["reader", "version", *paths], rows, notes)
+
+
 def main() -> None:
     """Measure and write the tables."""
     parser = argparse.ArgumentParser()
@@ -268,40 +291,10 @@ def main() -> None:
     parser.add_argument("--folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        folder = Path(name)
-        paths = {}
-        for label, window_log in (("8 MB window", 23), ("2 GiB window", 31)):
-            paths[label] = folder / f"{window_log}.json.zst"
-            n_bytes = write_dump(paths[label], options.rows, window_log)
-        rows = []
-        for reader in READERS:
-            found = [read_alone(reader, path, options.rivals) for path in paths.values()]
-            rows.append([reader, version(reader, options.rivals), *found])
-        notes = [
-            f"{options.rows:,} rows, {n_bytes / 1e6:,.0f} MB: url, score and is_self of each; one thread each."
-        ]
         if options.long:
-            runs = [long_run(folder, options.long // 10, 23), long_run(folder, options.long, 23)]
-            runs.append(long_run(folder, options.long, 31))
-            head = [
-                "rows",
-                "dump",
-                "window",
-                "rows/s",
-                "MB/s",
-                "rows a CPU second",
-                "memory",
-                "beyond the window",
-            ]
-            notes += [
-                "",
-                "The whole `links` stage, one process (decompress, parse, judge, key, spill, deduplicate, write):",
-                "",
-            ]
-            notes += ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-            notes += ["| " + " | ".join(map(str, run)) + " |" for run, _ in runs]
-            notes += ["", *(note for _, note in runs[1:2])]
-        write_table(__file__, "Reading Reddit dumps", ["reader", "version", *paths], rows, notes)
+            measure_stage(Path(name), options.long)
+        else:
+            measure_readers(Path(name), options.rows, options.rivals)
 
 
 if __name__ == "__main__":

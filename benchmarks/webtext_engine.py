@@ -1,16 +1,17 @@
 """Whole-stage extraction on two workers: our engine beside a bare process pool, Ray, datatrove, Ray Data and Daft.
 
-    python benchmarks/webtext_engine.py FOLDER [--shards 8] [--repeat 8] [--rounds 2]
+    python benchmarks/webtext_engine.py FOLDER [--shards 8] [--repeat 8] [--rounds 2] [--memory]
 
 FOLDER holds real pages as `html/*.html.gz`; they are written `repeat` times into WARC shards. Every contestant reads
 the same shards, finds the main text with the same function (datatrove: its own trafilatura step, without a time limit
 in a second row) and writes shards of documents. Wall time in a fresh process, start-up included, contestants taken in
-turn. The fastest round of each counts.
+turn. The fastest round of each counts. `--memory` instead watches memory while the input grows.
 """
 
 import argparse
 import gzip
 import io
+import json
 import multiprocessing
 import os
 import random
@@ -26,6 +27,7 @@ from pathlib import Path
 from table import write_table
 
 SHARDS = "part-{:05d}.warc.gz"
+WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 PACKAGES = {"datatrove": "datatrove", "ray data": "ray", "daft": "daft", "fourhorn, ray": "ray"}
 
 
@@ -178,6 +180,26 @@ def timed(name: str, pages: Path, destination: Path, workers: int) -> tuple[floa
     return seconds
 
 
+def memory(source: Path, n_shards: int) -> None:
+    """The largest resident size of the driver and of any worker, with 1, 4 and 16 times the pages in as many shards."""
+    rows = []
+    for repeat in (1, 4, 16):
+        with tempfile.TemporaryDirectory() as temporary:
+            pages, destination = Path(temporary) / "pages", Path(temporary) / "out"
+            n = write_pages(source, pages, n_shards, repeat)
+            n_bytes = sum(path.stat().st_size for path in pages.iterdir())
+            arguments = [sys.executable, __file__, str(pages), "--run", "fourhorn"]
+            arguments += ["--destination", str(destination), "--workers", "2"]
+            done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+            driver, worker = json.loads(done.stdout.splitlines()[-1])
+            rows.append([f"{n:,}", f"{n_bytes / 1e6:,.0f} MB", f"{worker:,.0f} MB", f"{driver:,.0f} MB"])
+            print(rows[-1], flush=True)
+    head = ["pages", "WARC files", "largest worker", "driver"]
+    notes = [f"{n_shards} shards on two workers; a worker takes 100 shards before it is replaced."]
+    script = Path(__file__).with_name("webtext_engine_memory.py")
+    write_table(str(script), "Memory of the extraction stage", head, rows, notes)
+
+
 def processor_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
@@ -190,6 +212,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", nargs="+", default=list(CONTESTANTS))
+    parser.add_argument("--memory", action="store_true")
     parser.add_argument("--run")
     parser.add_argument("--destination", type=Path)
     parser.add_argument("--workers", type=int, default=2)
@@ -197,6 +220,11 @@ def main() -> None:
     if arguments.run:
         arguments.destination.mkdir(parents=True)
         CONTESTANTS[arguments.run](arguments.folder, arguments.destination, arguments.workers)
+        peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in WHO]
+        print(json.dumps(peaks))
+        return
+    if arguments.memory:
+        memory(arguments.folder, arguments.shards)
         return
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
