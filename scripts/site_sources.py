@@ -15,7 +15,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parent.parent
 SHOWN = ("fourhorn/**/*.py", "fourhorn/report/paper.json", "examples/*.py", "runs/*.sh", "benchmarks/*.py")
 RENDERED = ("benchmarks/results/*.md",)
-LINK = re.compile(r"\]\(\.\./([\w./-]+?)/?(#[\w-]+)?\)")
+LINK = re.compile(r"(?<!!)\[([^\]\n]*)\]\(\.\./([\w./-]+?)/?(#[\w-]+)?\)")
 LANGUAGES = {".py": "python", ".json": "json", ".sh": "bash"}
 HEAD = "---\nsearch:\n  exclude: true\nhide:\n  - toc\n---\n"  # the pages on the packages are what a reader searches
 
@@ -34,10 +34,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn links to files of the checkout into links to their pages."""
+    """Turn links to files of the checkout into links to their pages, and into plain words where there is no page."""
     if page.file.src_uri.startswith("source/"):
         return markdown
-    return LINK.sub(lambda match: f"](source/{target_of(ROOT / match[1])}{match[2] or ''})", markdown)
+
+    def turned(match: re.Match[str]) -> str:
+        target = f"source/{target_of(ROOT / match[2])}"
+        known = files.get_file_from_path(target) is not None
+        return f"[{match[1]}]({target}{match[3] or ''})" if known else match[1]
+
+    return LINK.sub(turned, markdown)
 
 
 def target_of(path: Path) -> str:
