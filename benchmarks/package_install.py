@@ -56,9 +56,8 @@ def main() -> None:
         ["everything else of the core", len(others), megabytes(ours, others), names(ours, others)],
     ]
     rows += [[f"… of which {name}", 1, megabytes(ours, {name}), ours[name][0]] for name in others[:3]]
-    command = arguments.folder / "bin" / "fourhorn"
-    lines = ([python, "-c", "pass"], [python, "-c", "import fourhorn"], [command, "--help"])
-    notes = [f"- `{' '.join([line[0].name, *line[1:]])}`: {seconds(line)}" for line in lines]
+    lines = (["-c", "pass"], ["-c", "import fourhorn"], ["-m", "fourhorn.cli.app", "--help"])
+    notes = [f"- `python {' '.join(line)}`: {seconds([python, *line])}" for line in lines]
     write_table(
         __file__,
         "The core's installation",
