@@ -1,15 +1,17 @@
 """Same requests, same weights: fourhorn's scoring against lm-evaluation-harness's Hugging Face backend.
 
-Needs `lm_eval[hf]` and a folder with the official LAMBADA and CBT files (see `fourhorn data list`):
+Needs `lm_eval[hf]` and a folder with the official LAMBADA, CBT, WikiText-2, NQ and WMT files (`fourhorn data list`):
 
     python benchmarks/evaluation_speed.py --data DIR --vocabulary DIR [--size 124M] [--dtypes float32 bfloat16]
 
 The model has random weights of the given size. Each side lives in its own process, as its users run it (fourhorn's
-command line keeps freed memory, see `fourhorn.runtime`); rounds alternate. Seconds are processor seconds, which other
-work on the machine disturbs least; ratios of wall time stand beside them.
+command line keeps freed memory, see `fourhorn.runtime`); rounds alternate, seconds are wall time. `prefill` counts
+the tokens read before the first generated one over whole sets, seeds shared, against each prompt read by itself; the
+count does not depend on the weights, so a small model reads them. `--keep FILE` collects the rows of several runs.
 """
 
 import argparse
+import json
 import multiprocessing
 import resource
 import statistics
@@ -82,8 +84,10 @@ def random_model(size: str) -> Any:
 def ask(kind: str, requests: list[Any]) -> dict[str, Any]:
     """Answer requests in this process: seconds, answers, tokens read, peak memory."""
     model = STATE["model"]
-    counts = model.scorer.counts.copy() if hasattr(model, "scorer") else {}
-    if not counts and not hasattr(model, "scorer"):
+    ours = hasattr(model, "scorer")
+    counts = model.scorer.counts.copy() if ours else {}
+    call = lambda: getattr(model, kind)(requests)  # noqa: E731
+    if not ours:
         from lm_eval.api.instance import Instance
 
         wanted = [
@@ -91,15 +95,29 @@ def ask(kind: str, requests: list[Any]) -> dict[str, Any]:
             for i, r in enumerate(requests)
         ]
         call = lambda: getattr(model, kind)(wanted, disable_tqdm=True)  # noqa: E731
-    else:
-        call = lambda: getattr(model, kind)(requests)  # noqa: E731
-    wall, cpu = time.perf_counter(), time.process_time()
+    started = time.perf_counter()
     found = call()
-    seconds = (time.process_time() - cpu, time.perf_counter() - wall)
+    seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    read = dict(model.scorer.counts - counts) if hasattr(model, "scorer") else {}
+    read = dict(model.scorer.counts - counts) if ours else {}
     values = [float(a[0]) if isinstance(a, tuple) else float(a) for a in found]
     return {"seconds": seconds, "values": values, "read": read, "peak_gb": peak}
+
+
+def each_token(text: str) -> list[float]:
+    """The log-probability of each of the first 1,023 tokens of a text, in this process."""
+    model = STATE["model"]
+    if hasattr(model, "scorer"):
+        from fourhorn.evaluation.scoring import Request
+
+        tokens = model.scorer.tokenizer.encode_ordinary(text)[:1023]
+        return list(model.scorer.loglikelihoods([Request([model.scorer.eot], tokens)])[0].logprobs)
+    import torch
+
+    tokens = model.tok_encode(text, add_special_tokens=False)[:1023]
+    inputs = torch.tensor([[model.prefix_token_id, *tokens[:-1]]])
+    logprobs = torch.log_softmax(model._model_call(inputs), dim=-1, dtype=torch.float32)[0]
+    return logprobs.gather(1, torch.tensor(tokens)[:, None])[:, 0].tolist()
 
 
 def requests_of(
@@ -123,6 +141,55 @@ def requests_of(
     }
 
 
+def speed_row(name: str, dtype: str, work: Any, sides: tuple[Any, Any], n_rounds: int) -> list[str]:
+    """Alternate the two sides over one kind of work; a row of the table."""
+    kind, requests, n, unit = work
+    rounds = [tuple(side.apply(ask, (kind, requests)) for side in sides) for _ in range(n_rounds)]
+    ours, theirs = (statistics.median(r[side]["seconds"] for r in rounds) for side in (0, 1))
+    ratios = [b["seconds"] / a["seconds"] for a, b in rounds]
+    pairs = list(zip(rounds[0][0]["values"], rounds[0][1]["values"], strict=True))
+    worst = max(abs(x - y) for x, y in pairs)
+    relative = max(abs(x - y) / abs(y) for x, y in pairs)
+    read = rounds[0][0]["read"]
+    difference = f"{worst:.0e}; {relative:.0e} of the sum"
+    if kind == "loglikelihood_rolling":
+        tokens = zip(*(side.apply(each_token, (requests[0],)) for side in sides), strict=True)
+        difference += f"; {max(abs(x - y) for x, y in tokens):.0e} a token"
+    return [
+        f"{name}, {n}",
+        dtype,
+        f"{n / ours:.2f}",
+        f"{n / theirs:.2f}",
+        unit,
+        f"{theirs / ours:.2f}×",
+        f"{min(ratios):.2f}–{max(ratios):.2f}×",
+        difference,
+        f"{read['unshared_tokens'] / read['forward_tokens']:.2f}×",
+        f"{rounds[-1][0]['peak_gb']:.1f} / {rounds[-1][1]['peak_gb']:.1f}",
+    ]
+
+
+def prefill_rows(data: Path, vocabulary: str) -> list[list[str]]:
+    """Tokens read before the first generated one, over whole sets: shared and unshared."""
+    import torch
+
+    from fourhorn.evaluation.run import evaluate
+    from fourhorn.model.config import GPT2Config
+    from fourhorn.model.transformer import GPT2
+    from fourhorn.tokenizer.tokenizer import Tokenizer
+
+    torch.manual_seed(0)
+    model = GPT2(GPT2Config(n_layer=1, n_head=1, n_embd=8)).eval()
+    rows = []
+    for task in ("natural_questions", "wmt14_en_fr", "wmt14_fr_en"):
+        result = evaluate(model, Tokenizer.load(vocabulary), tasks=[task], data=data)[task]
+        read = result.details["tokens"]
+        ratio = read["unshared_tokens"] / read["forward_tokens"]
+        counts = f"{read['forward_tokens']:,} of {read['unshared_tokens']:,} tokens"
+        rows.append([f"prefill of {task}, {result.n:,}", "", counts, "", "", "", "", "", f"{ratio:.2f}×", ""])
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -131,47 +198,34 @@ def main() -> None:
     parser.add_argument("--vocabulary", required=True)
     parser.add_argument("--size", default="124M")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--work", nargs="+", default=["LAMBADA", "CBT-NE", "rolling", "prefill"])
     parser.add_argument("--n-lambada", type=int, default=200)
-    parser.add_argument("--n-cbt", type=int, default=6)
+    parser.add_argument("--n-cbt", type=int, default=4)
     parser.add_argument("--n-rolling", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
     from table import write_table
 
     spawn = multiprocessing.get_context("spawn")
-    rows = []
-    for dtype in options.dtypes:
+    rows = json.loads(options.keep.read_text()) if options.keep and options.keep.exists() else []
+    for dtype in options.dtypes if set(options.work) - {"prefill"} else ():
         arguments = (options.size, dtype, options.vocabulary, options.threads)
         with spawn.Pool(1, start_ours, arguments) as ours, spawn.Pool(1, start_theirs, arguments) as theirs:
             work = requests_of(options.data, options.n_lambada, options.n_cbt, options.n_rolling)
-            for name, (kind, requests, n, unit) in work.items():
-                answers: list[tuple[dict[str, Any], dict[str, Any]]] = []
-                for _ in range(options.rounds if name != "CBT-NE" else 1):
-                    answers.append((ours.apply(ask, (kind, requests)), theirs.apply(ask, (kind, requests))))
-                cpu = [statistics.median(a[side]["seconds"][0] for a in answers) for side in (0, 1)]
-                ratios = [b["seconds"][1] / a["seconds"][1] for a, b in answers]
-                worst = max(
-                    abs(x - y) for x, y in zip(answers[0][0]["values"], answers[0][1]["values"], strict=True)
-                )
-                read = answers[0][0]["read"]
-                row = [
-                    f"{name}, {n}",
-                    dtype,
-                    f"{n / cpu[0]:.2f}",
-                    f"{n / cpu[1]:.2f}",
-                    unit,
-                    f"{cpu[1] / cpu[0]:.2f}×",
-                ]
-                row += [f"{min(ratios):.1f}–{max(ratios):.1f}×", f"{worst:.0e}"]
-                row += [f"{read['unshared_tokens'] / read['forward_tokens']:.2f}×"]
-                row += [f"{answers[-1][0]['peak_gb']:.1f} / {answers[-1][1]['peak_gb']:.1f}"]
-                print(row, flush=True)
-                rows.append(row)
-    head = ["requests", "dtype", "fourhorn", "lm-eval", "unit", "ratio", "ratio of wall times"]
-    head += ["largest difference (nats)", "fewer tokens", "peak memory GB"]
+            for name in (name for name in work if name in options.work):
+                rows.append(speed_row(name, dtype, work[name], (ours, theirs), options.rounds))
+                print(rows[-1], flush=True)
+    if "prefill" in options.work:
+        rows += prefill_rows(options.data, options.vocabulary)
+    if options.keep:
+        options.keep.write_text(json.dumps(rows))
+    head = ["requests", "dtype", "fourhorn", "lm-eval", "unit", "ratio", "ratios of the rounds"]
+    head += ["largest difference, nats", "fewer tokens", "peak memory GB"]
     rivals = f"lm_eval {version('lm_eval')}, transformers {version('transformers')}, torch {version('torch')}"
-    notes = f"{options.size}, random weights, {options.threads} threads each; rival: {rivals}, batch size 8."
+    notes = f"{options.size}, random weights, {options.threads} threads each, wall time, median of {options.rounds}. "
+    notes += f"Rival: {rivals}, batch size 8. Its sums are float32: a rolling sum of 50,000 nats is rounded to 4e-3."
     write_table(__file__, "Scoring speed against lm-evaluation-harness", head, rows, [notes])
 
 

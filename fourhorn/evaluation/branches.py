@@ -8,6 +8,7 @@ Shapes: B rows, T laid-out tokens per row (right-padded), S slots of the cache. 
 positions but never slots. What is written lies behind each row's length and counts as never read.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -43,7 +44,8 @@ class Branches(KVCache):
         keys = torch.arange(self._span, device=lengths.device)
         mask = (keys < lengths[:, :, None]).expand(-1, n_new, -1).clone()  # (B, T, S): the context
         mask.scatter_(2, slots[:, None, :].expand(-1, n_new, -1), self._visible)  # its own branch
-        self._mask = mask[:, None]
+        # What is added to the scores, made once: of a mask of booleans every layer would make it anew.
+        self._mask = torch.zeros_like(mask, dtype=self.k.dtype).masked_fill_(~mask, -math.inf)[:, None]
         return lengths + self._offsets
 
 

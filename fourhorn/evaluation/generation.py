@@ -77,11 +77,11 @@ def generate(
 
 def _read(scorer: Scorer, cache: KVCache, rows: Sequence[Sequence[int]]) -> Tensor:
     """Read right-padded rows after what the cache holds; the state after the last true token of each, (B, C)."""
-    hidden = scorer.model.hidden(scorer.pad(rows), cache)  # (B, T, C)
-    lengths = torch.tensor([len(row) for row in rows], device=scorer.device)
-    cache.lengths += lengths - hidden.shape[1]
+    tokens, ends = scorer.pad(rows), [len(row) - 1 for row in rows]
+    last = scorer.forward.states(tokens, range(len(rows)), ends, cache)
+    cache.lengths += torch.tensor(ends, device=scorer.device) + 1 - tokens.shape[1]
     scorer.counts["forward_tokens"] += sum(map(len, rows))
-    return hidden[torch.arange(len(rows), device=scorer.device), lengths - 1]
+    return last
 
 
 def decode(
@@ -117,7 +117,7 @@ def decode(
             cache = cache.select(torch.tensor(going, device=scorer.device))
             alive = [alive[row] for row in going]
         new = torch.tensor([[tokens[row]] for row in going], device=scorer.device)
-        last = scorer.model.hidden(new, cache)[:, -1]  # (B, C)
+        last = scorer.forward.states(new, range(len(going)), [0] * len(going), cache)  # (B, C)
         scorer.counts["generated_tokens"] += len(going)
     return completions
 
@@ -126,7 +126,7 @@ def _next_tokens(
     scorer: Scorer, last: Tensor, top_k: int, draws: Sequence[np.random.Generator] | None
 ) -> tuple[list[int], list[float]]:
     """The next token of each row and its log-probability under the whole distribution."""
-    logits = scorer.model.head(last).float()  # (B, V)
+    logits = scorer.forward.logits(last).float()  # (B, V)
     total = torch.logsumexp(logits, 1, keepdim=True)
     best = logits.topk(top_k, dim=1)
     logprobs = (best.values - total).double().cpu().numpy()  # (B, k)
@@ -155,9 +155,7 @@ def extend(
         [len(h) - n for h, n in zip(histories, n_new, strict=True)], device=scorer.device
     )
     inputs = [list(history[len(history) - n :]) for history, n in zip(histories, n_new, strict=True)]
-    hidden = scorer.model.hidden(scorer.pad(inputs), cache)  # (B, T, C)
-    lengths = torch.tensor([len(history) for history in histories], device=scorer.device)
-    cache.lengths[:] = lengths
+    last = scorer.forward.states(scorer.pad(inputs), range(len(inputs)), [n - 1 for n in n_new], cache)
+    cache.lengths[:] = torch.tensor([len(history) for history in histories], device=scorer.device)
     scorer.counts["forward_tokens"] += sum(n_new)
-    rows = torch.arange(len(histories), device=scorer.device)
-    return hidden[rows, torch.tensor(n_new, device=scorer.device) - 1]
+    return last

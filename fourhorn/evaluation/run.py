@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import torch
 
+from fourhorn.errors import UserError
 from fourhorn.evaluation.load import DataOptions, load_task, resolve
 from fourhorn.evaluation.scoring import Scorer
 from fourhorn.evaluation.task import Metric, Record, Result, Task
@@ -89,8 +90,17 @@ def evaluate(
         results[task_name] = run_task(task, scorer, folder, name=name, options=repr(options))
         gc.collect()
     if folder is not None and rank() == 0:
-        write_json(folder / "missing.json", missing)
+        write_json(folder / "missing.json", {**_missing(folder, results), **missing})
     return results
+
+
+def _missing(folder: Path, results: dict[str, Result]) -> dict[str, Any]:
+    """What an earlier call for other tasks found missing, and still is."""
+    try:
+        earlier = read_json(folder / "missing.json")
+    except UserError:  # none yet, or damaged: it is written anew
+        return {}
+    return {n: why for n, why in earlier.items() if n not in results} if isinstance(earlier, dict) else {}
 
 
 def run_task(task: Task, scorer: Scorer, folder: Path | None, *, name: str = "", options: str = "") -> Result:

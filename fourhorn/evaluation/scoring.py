@@ -21,11 +21,14 @@ import torch
 from torch import Tensor
 
 from fourhorn.evaluation.branches import Branches, layout
+from fourhorn.evaluation.forward import Forward
 from fourhorn.model.cache import KVCache
 from fourhorn.model.transformer import GPT2
 
-# About 256 rows of logits at a time: enough for the matrix product to run at full speed, little enough to be reused.
-LOGIT_BLOCK_BYTES = 52 << 20
+# Rows of logits per product, enough for it to run at full speed, and rows summed at a time, which stay in the cache.
+N_LOGIT_ROWS, N_SUM_ROWS = 256, 16
+# Tokens per pass on a CPU when the batch size is chosen here: what a pass holds stays near the processor.
+CPU_PASS_TOKENS = 1024
 
 
 class TokenizerLike(Protocol):
@@ -78,12 +81,16 @@ class Scorer:
     def __post_init__(self) -> None:
         config = self.model.config
         self.model.eval()
+        self.pass_tokens = 1 << 30
         if self.batch_size < 1:
+            if self.model.wte.weight.device.type == "cpu":
+                self.pass_tokens = CPU_PASS_TOKENS
             self.batch_size = max(1, min(128, (1 << 27) // (config.n_embd * config.n_layer * config.n_ctx)))
         self.n_ctx = config.n_ctx
         weight = self.model.wte.weight
         self.device, self.dtype = weight.device, weight.dtype
         self.eot = self.tokenizer.eot
+        self.forward = Forward(self.model)
         self._prefixes: dict[tuple[int, ...], KVCache] = {}
 
     # ------------------------------------------------------------------------------------------ requests
@@ -94,11 +101,30 @@ class Scorer:
         fitted = [self.fit(request) for request in requests]
         order = sorted(range(len(fitted)), key=lambda i: (-len(fitted[i][0]) - len(fitted[i][1]), i))
         scores: list[Score | None] = [None] * len(fitted)
-        for start in range(0, len(order), self.batch_size):
-            batch = order[start : start + self.batch_size]
-            for i, score in zip(batch, self._score_batch([fitted[i] for i in batch]), strict=True):
-                scores[i] = score
+        states: list[Tensor] = []
+        waiting: list[int] = []
+        batches = self._batches(
+            [len(context) + len(continuation) for context, continuation, _ in fitted], order
+        )
+        for n, batch in enumerate(batches):
+            states.append(self._read([fitted[i] for i in batch]))
+            waiting += batch
+            if sum(map(len, states)) >= N_LOGIT_ROWS or n + 1 == len(batches):
+                found = self._scores(torch.cat(states), [fitted[i] for i in waiting])
+                for i, score in zip(waiting, found, strict=True):
+                    scores[i] = score
+                states, waiting = [], []
         return [score for score in scores if score is not None]
+
+    def _batches(self, lengths: Sequence[int], order: Sequence[int]) -> list[list[int]]:
+        """Consecutive requests of the order, longest first, within the batch size and the tokens of a pass."""
+        batches: list[list[int]] = []
+        for i in order:
+            full = not batches or len(batches[-1]) >= self.batch_size
+            if full or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > self.pass_tokens:
+                batches.append([])
+            batches[-1].append(i)
+        return batches
 
     def fit(self, request: Request) -> tuple[list[int], list[int], int]:
         """The request with an `<|endoftext|>` for an empty context and the oldest context tokens dropped if needed."""
@@ -112,35 +138,51 @@ class Scorer:
         n_dropped = max(0, len(context) + len(continuation) - 1 - self.n_ctx)
         return context[n_dropped:], continuation, n_dropped
 
-    def _score_batch(self, batch: list[tuple[list[int], list[int], int]]) -> Iterator[Score]:
+    def _read(self, batch: list[tuple[list[int], list[int], int]]) -> Tensor:
+        """The states before each token of the continuations, one request after the other: (N, C)."""
         inputs = [context + continuation[:-1] for context, continuation, _ in batch]
-        hidden = self.model.hidden(self.pad(inputs))  # (B, T, C)
         self.counts["forward_tokens"] += sum(map(len, inputs))
         self.counts["unshared_tokens"] += sum(map(len, inputs))
-        rows = [
-            hidden[row, len(context) - 1 : len(tokens)]
-            for row, ((context, _, _), tokens) in enumerate(zip(batch, inputs))
+        rows = [row for row, (_, continuation, _) in enumerate(batch) for _ in continuation]
+        columns = [
+            column
+            for (context, _, _), tokens in zip(batch, inputs, strict=True)
+            for column in range(len(context) - 1, len(tokens))
         ]
-        logprobs, greedy = self.logprobs(torch.cat(rows), [token for _, cont, _ in batch for token in cont])
+        return self.forward.states(self.pad(inputs), rows, columns)
+
+    def _scores(self, states: Tensor, batch: list[tuple[list[int], list[int], int]]) -> Iterator[Score]:
+        logprobs, greedy = self.logprobs(
+            states, [token for _, continuation, _ in batch for token in continuation]
+        )
         start = 0
         for _, continuation, n_dropped in batch:
             stop = start + len(continuation)
             yield Score(tuple(logprobs[start:stop]), tuple(greedy[start:stop]), n_dropped)
             start = stop
 
-    def logprobs(self, hidden: Tensor, targets: Sequence[int]) -> tuple[list[float], list[bool]]:
-        """Log-probability of each target after its state, (N, C) and (N,), and whether no other token is likelier."""
+    def logprobs(
+        self, states: Tensor, targets: Sequence[int], owners: Sequence[int] | None = None
+    ) -> tuple[list[float], list[bool]]:
+        """Log-probability of each target and whether no other token is likelier.
+
+        Target i (N,) follows the state owners[i] of states (M, C), or state i.
+        """
         wanted = torch.tensor(targets, device=self.device)
-        block = max(1, LOGIT_BLOCK_BYTES // (4 * self.model.config.n_vocab))
-        logprobs, greedy = [], []
-        for start in range(0, len(targets), block):
-            logits = self.model.head(hidden[start : start + block]).float()  # (N, V)
-            chosen = logits.gather(1, wanted[start : start + block, None])[:, 0]
-            highest = logits.amax(1)
-            total = logits.sub_(highest[:, None]).exp_().sum(1)
-            logprobs.append((chosen - highest).double() - total.double().log())
-            greedy.append(chosen >= highest)
-        return torch.cat(logprobs).tolist(), torch.cat(greedy).tolist()
+        owner = torch.tensor(owners or range(len(targets)), device=self.device)
+        chosen = torch.empty(len(wanted), device=self.device)
+        highest, total = torch.empty(2, len(states), device=self.device)
+        for start in range(0, len(states), N_LOGIT_ROWS):
+            logits = self.forward.logits(states[start : start + N_LOGIT_ROWS])  # (N, V)
+            here = ((owner >= start) & (owner < start + len(logits))).nonzero()[:, 0]
+            chosen[here] = logits[owner[here] - start, wanted[here]].float()
+            for first in range(0, len(logits), N_SUM_ROWS):
+                part = logits[first : first + N_SUM_ROWS].float()
+                place = slice(start + first, start + first + len(part))
+                highest[place] = part.amax(1)
+                total[place] = part.sub_(highest[place, None]).exp_().sum(1)
+        logprobs = (chosen - highest[owner]).double() - total[owner].double().log()
+        return logprobs.tolist(), (chosen >= highest[owner]).tolist()
 
     def pad(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """Token rows as one tensor (B, T), right-padded with `<|endoftext|>`."""
@@ -199,30 +241,34 @@ class Scorer:
 
     def after(self, cache: KVCache, last: Tensor, rows: Sequence[tuple[int, Sequence[int]]]) -> list[Score]:
         """Score continuations of rows already read: each is (row of the cache, tokens); the cache stays as it is."""
-        states = last[torch.tensor([row for row, _ in rows], device=self.device)]
-        first = self.logprobs(states, [continuation[0] for _, continuation in rows])
-        logprobs, greedy = [[value] for value in first[0]], [[flag] for flag in first[1]]
         inputs = [continuation[:-1] for _, continuation in rows]
         pending = [
             [i for i, (owner, _) in enumerate(rows) if owner == row and inputs[i]] for row in range(len(last))
         ]
         room = cache.n_ctx - int(cache.lengths.max())
+        states, owners = [last], [[row] for row, _ in rows]  # which state stands before each token
+        n_states = len(last)
         while any(pending):
             chosen = layout(pending, [len(tokens) for tokens in inputs], room)
             pending = [row[len(taken) :] for row, taken in zip(pending, chosen, strict=True)]
             branches = [[inputs[i] for i in taken] for taken in chosen]
             laid_out = [[token for branch in row for token in branch] for row in branches]
-            hidden = self.model.hidden(self.pad(laid_out), Branches(cache, branches))  # (B, T, C)
-            states = torch.cat([hidden[row, : len(tokens)] for row, tokens in enumerate(laid_out)])
-            order = [i for taken in chosen for i in taken]
-            values, flags = self.logprobs(states, [token for i in order for token in rows[i][1][1:]])
-            self.counts["forward_tokens"] += len(values)
-            for i in order:
-                n = len(inputs[i])
-                logprobs[i] += values[:n]
-                greedy[i] += flags[:n]
-                values, flags = values[n:], flags[n:]
-        return [Score(tuple(p), tuple(g)) for p, g in zip(logprobs, greedy, strict=True)]
+            rows_read = [row for row, tokens in enumerate(laid_out) for _ in tokens]
+            columns = [column for tokens in laid_out for column in range(len(tokens))]
+            read = self.forward.states(self.pad(laid_out), rows_read, columns, Branches(cache, branches))
+            states.append(read)
+            for i in (i for taken in chosen for i in taken):
+                owners[i] += range(n_states, n_states + len(inputs[i]))
+                n_states += len(inputs[i])
+            self.counts["forward_tokens"] += len(read)
+        targets = [token for _, continuation in rows for token in continuation]
+        logprobs, greedy = self.logprobs(torch.cat(states), targets, [i for owner in owners for i in owner])
+        scores, start = [], 0
+        for _, continuation in rows:
+            stop = start + len(continuation)
+            scores.append(Score(tuple(logprobs[start:stop]), tuple(greedy[start:stop])))
+            start = stop
+        return scores
 
     # ------------------------------------------------------------------------------------------- caches
 
@@ -232,11 +278,10 @@ class Scorer:
 
     def prefill(self, cache: KVCache, rows: Sequence[Sequence[int]]) -> Tensor:
         """Read right-padded rows into an empty cache; the state after the last true token of each, (B, C)."""
-        hidden = self.model.hidden(self.pad(rows), cache)  # (B, T, C)
-        lengths = torch.tensor([len(row) for row in rows], device=self.device)
-        cache.lengths[:] = lengths
+        last = self.forward.states(self.pad(rows), range(len(rows)), [len(row) - 1 for row in rows], cache)
+        cache.lengths[:] = torch.tensor([len(row) for row in rows], device=self.device)
         self.counts["forward_tokens"] += sum(map(len, rows))
-        return hidden[torch.arange(len(rows), device=self.device), lengths - 1]
+        return last
 
     @torch.inference_mode()
     def prefix(self, tokens: Sequence[int], n_rows: int, n_ctx: int) -> KVCache:
@@ -246,7 +291,7 @@ class Scorer:
             return cache
         if key not in self._prefixes:
             kept = self.cache(1, len(key))
-            self.model.hidden(torch.tensor([key], device=self.device), kept)
+            self.forward.states(torch.tensor([key], device=self.device), (), (), kept)
             self.counts["forward_tokens"] += len(key)
             self._prefixes = {key: kept}  # one task's seed at a time
         kept = self._prefixes[key]

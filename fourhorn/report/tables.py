@@ -148,6 +148,11 @@ def table_3(works: Sequence[Workspace]) -> Table:
             head = [Cell("held-out documents", "head", strong=True), Cell(unit, "head"), *[NONE] * 5]
             rows.append([*head, *cells])
             asked.append(("held-out documents", "webtext", metric, 1))
+    asked += [
+        ("LAMBADA, the most frequent answer", "lambada", "most_frequent_answer", 100),
+        ("CBT-CN, the most frequent candidate", "cbt_cn", "most_frequent_candidate", 100),
+        ("CBT-NE, the most frequent candidate", "cbt_ne", "most_frequent_candidate", 100),
+    ]
     notes = [
         *source["notes"],
         "↓ lower is better, ↑ higher is better. ACC in percent. SOTA: the best before the paper, as it prints it.",
@@ -370,7 +375,8 @@ def words(protocol: Any, metric: str) -> str:
     """A protocol's choices in one line: those of the metric, and those that hold for all."""
     if not isinstance(protocol, dict):
         return digits.ABSENT
-    metrics = {k for k in protocol if k.startswith(("accuracy", "word_", "last_token_")) and k != metric}
+    kinds = ("accuracy", "word_", "last_token_", "most_frequent_")
+    metrics = {k for k in protocol if k.startswith(kinds) and k != metric}
     parts = [
         f"{k.replace('_', ' ')}: {v}"
         for k, v in protocol.items()

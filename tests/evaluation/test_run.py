@@ -52,6 +52,15 @@ def test_each_task_writes_its_result_its_items_and_what_is_missing(wide, tokeniz
     assert len((tmp_path / "winograd.items.jsonl").read_text().splitlines()) == 4
 
 
+def test_what_is_missing_stays_named_when_other_tasks_follow(wide, tokenizer, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    evaluate(wide, tokenizer, tasks=["ptb"], destination=tmp_path)
+    evaluate(wide, tokenizer, tasks=["winograd", "text8"], destination=tmp_path, limit=2)
+    assert set(json.loads((tmp_path / "missing.json").read_text())) == {"ptb", "text8"}
+    (tmp_path / "missing.json").write_text("{cut off")
+    evaluate(wide, tokenizer, tasks=["enwik8"], destination=tmp_path)
+    assert set(json.loads((tmp_path / "missing.json").read_text())) == {"enwik8"}
+
+
 def test_results_do_not_depend_on_the_batch_size(wide, tokenizer) -> None:  # type: ignore[no-untyped-def]
     def scores(batch_size: int) -> dict[str, float]:
         results = evaluate(wide, tokenizer, tasks=TASKS, limit=3, batch_size=batch_size)

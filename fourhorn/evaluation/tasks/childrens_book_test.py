@@ -87,6 +87,7 @@ class ChildrensBookTest(Task):
     def protocol(self) -> dict[str, Any]:
         return {
             "accuracy": "log P(candidate and rest of the sentence | twenty sentences and start of the query), sum",
+            "most_frequent_candidate": "the candidate that stands most often in the twenty sentences; ties share",
             "layout": "one paragraph, sentences joined by a space",
             "detokenizer": "fourhorn, invertible" if self.detokenized else "none",
             "ties": "counted as wrong",

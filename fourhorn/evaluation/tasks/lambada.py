@@ -195,7 +195,7 @@ def predict_words(scorer: Scorer, cache: KVCache, last: torch.Tensor) -> list[st
     in step, each going back to the end of its context, so nothing is copied.
     """
     continues, n_rows = scorer.continues_word, last.shape[0]
-    logprobs = torch.log_softmax(scorer.model.head(last).float(), 1)  # (B, V)
+    logprobs = torch.log_softmax(scorer.forward.logits(last).float(), 1)  # (B, V)
     first = logprobs.masked_fill_(~scorer.begins_word, -math.inf).topk(
         min(N_BEGINNINGS, logprobs.shape[1]), 1
     )
@@ -214,10 +214,10 @@ def predict_words(scorer: Scorer, cache: KVCache, last: torch.Tensor) -> list[st
             cache, starts, rows = cache.select(index), starts[index], active
         best = [heapq.heappop(open_[i]) if i in set(active) else (0.0, [scorer.eot]) for i in rows]
         cache.lengths[:] = starts
-        hidden = scorer.model.hidden(scorer.pad([tokens for _, tokens in best]), cache)  # (B, T, C)
-        ends = torch.tensor([len(tokens) - 1 for _, tokens in best], device=scorer.device)
-        states = hidden[torch.arange(len(rows), device=scorer.device), ends]
-        logprobs = torch.log_softmax(scorer.model.head(states).float(), 1)
+        inputs = scorer.pad([tokens for _, tokens in best])
+        ends = [len(tokens) - 1 for _, tokens in best]
+        states = scorer.forward.states(inputs, range(len(rows)), ends, cache)
+        logprobs = torch.log_softmax(scorer.forward.logits(states).float(), 1)
         scorer.counts["forward_tokens"] += sum(
             len(best[j][1]) for j, i in enumerate(rows) if i in set(active)
         )
