@@ -13,10 +13,12 @@ one that is the released vocabulary but for damage is told by its SHA-256. Damag
 
 import base64
 import binascii
+import contextlib
+import gc
 import itertools
 import json
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,23 @@ N_FIRST_MERGES = 1000
 
 def load(path: str | Path) -> Vocabulary:
     """Read a vocabulary from a folder or a file of any of the formats above."""
-    path = Path(path)
+    with without_collection():
+        return _load(Path(path))
+
+
+@contextlib.contextmanager
+def without_collection() -> Iterator[None]:
+    """Leave out Python's search for cycles while 50,000 tuples are made that stay: it takes a quarter of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _load(path: Path) -> Vocabulary:
     if path.is_dir():
         for names in PAIRS_OF_FILES:
             if any((path / name).exists() for name in names):
