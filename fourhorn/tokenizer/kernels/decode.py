@@ -6,7 +6,7 @@ are the address of its text, the next four its length.
 """
 
 # mypy: disable-error-code="no-untyped-def"
-from fourhorn.tokenizer.kernels.functions import inlined, kernel
+from fourhorn.tokenizer.kernels.functions import apart, inlined, kernel
 from fourhorn.tokenizer.kernels.intrinsics import copy16, load8, load16, load32, load64, store8
 
 ENTRY_BYTES = 16
@@ -42,17 +42,23 @@ def decoded_bytes(ids, n, id_shift, table, lengths, n_vocab):
 @kernel
 def decode_tokens(ids, n, id_shift, table, out, end):
     """Write the bytes of `n` ids at an address to `out`, not beyond `end`."""
+    last = end - ENTRY_BYTES
     for i in range(n):
         entry = table + ENTRY_BYTES * id_at(ids, i, id_shift)
         length = load8(entry + SHORT_BYTES)
-        source = entry
-        if length == LONG:
-            source, length = load64(entry), load32(entry + 8)
-        if out + length + ENTRY_BYTES <= end:
-            copy16(out, source)
-            for j in range(ENTRY_BYTES, length, ENTRY_BYTES):
-                copy16(out + j, source + j)
+        if length < LONG and out <= last:
+            copy16(out, entry)
+            out += length
         else:
-            for j in range(length):
-                store8(out + j, load8(source + j))
-        out += length
+            out = decode_slowly(entry, length, out)
+
+
+@apart
+def decode_slowly(entry, length, out):
+    """Write a token that is long, or among the last; returns where the next one goes."""
+    source = entry
+    if length == LONG:
+        source, length = load64(entry), load32(entry + 8)
+    for j in range(length):
+        store8(out + j, load8(source + j))
+    return out + length
