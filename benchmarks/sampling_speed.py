@@ -193,7 +193,9 @@ def llama_cpp_(folder: Path, kind: str) -> tuple[str, Callable, Callable]:
         ll.llama_model_quantize(str(folder / "F16.gguf").encode(), str(path).encode(), params)
     ll.llama_backend_init()
     loading = ll.llama_model_default_params()
-    loading.use_extra_bufts = kind == "F16"  # its AMX buffers end the process at the first decode of Q8_0 and Q4_0
+    loading.use_extra_bufts = (
+        kind == "F16"
+    )  # its AMX buffers end the process at the first decode of Q8_0 and Q4_0
     model = ll.llama_model_load_from_file(str(path).encode(), loading)
     params = ll.llama_context_default_params()
     params.n_ctx, params.n_batch, params.n_ubatch, params.n_seq_max = 1024 * N_BATCH, 1024, 512, N_BATCH

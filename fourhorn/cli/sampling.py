@@ -93,9 +93,7 @@ def run(
 
     if prompts is not None and destination is None:
         raise UserError("--prompts needs a folder to write to: fourhorn sample MODEL FOLDER --prompts FILE")
-    for name, number in (("n-samples", n_samples), ("max-sequences", max_sequences), ("best-of", best_of)):
-        if number is not None and number < 1:
-            raise UserError(f"--{name} is {number}; it must be 1 or more.")
+    check_counts(n_samples=n_samples, max_sequences=max_sequences, best_of=best_of)
     options: dict[str, Any] = named(preset) if preset else {}
     options |= {name: value for name, value in given.items() if value is not None}
     options |= {"seed": seed, "stop": stop}
@@ -137,6 +135,13 @@ def run(
             show(tokenizer, text, {**options, "best_of": best_of}, logprobs)
         else:
             print_stream(tokenizer, text, options)
+
+
+def check_counts(**counts: int | None) -> None:
+    """Refuse none or fewer of anything that is counted."""
+    for name, n in counts.items():
+        if n is not None and n < 1:
+            raise UserError(f"--{name.replace('_', '-')} is {n}; it must be 1 or more.")
 
 
 def write_folder(model: Any, tokenizer: Any, destination: Path, **options: Any) -> None:

@@ -18,9 +18,10 @@ from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from fourhorn.sampling.attention import attend, attend_tile, store_keys_values
 from fourhorn.sampling.compiling import inner
-from fourhorn.sampling.linear import ADD, FEW_ROWS, GELU, STORE, Rounded, linear_pair
+from fourhorn.sampling.linear import linear_pair
 from fourhorn.sampling.pieces import next_piece, phase_done
 from fourhorn.sampling.processor import HAS_TILES
+from fourhorn.sampling.products import ADD, FEW_ROWS, GELU, STORE, Rounded
 from fourhorn.sampling.quantize import HALVES, NIBBLES
 from fourhorn.sampling.rows import embed, halve, normalize, quantize_row
 from fourhorn.sampling.tiles import tile_configure, tile_release
