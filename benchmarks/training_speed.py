@@ -1,6 +1,6 @@
 """Training speed beside Hugging Face's and nanoGPT's on this machine, interleaved in one run.
 
-    python benchmarks/training_speed.py [--nanogpt FOLDER] [--small] [--rounds N]
+    python benchmarks/training_speed.py [--nanogpt FOLDER] [--small] [--rounds N] [--only NAME …]
 
 A step is 4 × 1,024 tokens at 124M (8 × 256 at 10M with --small), AdamW, no dropout, random tokens. nanoGPT is timed
 from a folder with its `model.py`, as its users run it (autocast bfloat16, torch.compile); without one it is said to
@@ -109,6 +109,9 @@ def main() -> None:
     parser.add_argument("--nanogpt", default="")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--only", nargs="*", default=[], help="beginnings of the names to time; all by default"
+    )
     parser.add_argument("--worker", default="")
     options = parser.parse_args()
     if options.worker:
@@ -119,6 +122,7 @@ def main() -> None:
 
     rivals = ["fourhorn, kernels", "fourhorn, PyTorch only", "Hugging Face bf16"]
     rivals += ["nanoGPT bf16 compiled"] if options.nanogpt else []
+    rivals = [name for name in rivals if not options.only or name.startswith(tuple(options.only))]
     again = [sys.executable, __file__, "--nanogpt", options.nanogpt] + (["--small"] if options.small else [])
     processes = {
         name: subprocess.Popen([*again, "--worker", name], stdin=-1, stdout=-1, text=True, env={**os.environ})

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from fourhorn.model.config import GPT2Config
 
+KERNEL_BYTES = 150_000_000  # numba, compiled code, and the threads' scratch
+
 
 def n_params(config: GPT2Config) -> int:
     """Every trainable number; the head is the embedding and counts once."""
@@ -42,13 +44,16 @@ class MemoryPlan:
         return self.weights + self.gradients + self.optimizer + self.activations + self.loss + self.fixed
 
 
-def activation_bytes_per_token(config: GPT2Config, dtype: str) -> int:
-    """Bytes kept from forward to backward for each token, counted tensor by tensor over one block."""
-    C, low = config.n_embd, 4 if dtype == "float32" else 2
-    # Residual stream twice, both layer norms' results and their copies for the products, q k v, attention's result,
-    # the wide layer before and after GELU; one log-sum per head.
-    block = C * (2 * 4 + 2 * low + 2 * (4 if low == 2 else 0) + 3 * low + low + 4 * low + 4 * low + 2 * low)
-    return config.n_layer * (block + 4 * config.n_head) + 4 * 4 * C
+def activation_bytes_per_token(config: GPT2Config, dtype: str, *, kernels: bool = False) -> int:
+    """Bytes kept from forward to backward for each token, and those of one layer at work, tensor by tensor."""
+    C, H, low = config.n_embd, config.n_head, 4 if dtype == "float32" else 2
+    if kernels:
+        # Residual stream twice, float32; bfloat16: both layer norms' results, q k v, attention's result, the wide layer
+        # before GELU. At work: three rows of the stream's gradient, and four as wide as the wide layer or q k v.
+        return config.n_layer * (28 * C + 4 * H + 16) + 46 * C
+    # The same, with the wide layer also after GELU; at work: the widest two gradients.
+    block = C * (2 * 4 + 2 * low + 3 * low + low + 4 * low + 4 * low)
+    return config.n_layer * (block + 4 * H + 16) + C * (4 + 4 + 2 * 4 * low)
 
 
 def training_memory(
@@ -57,18 +62,30 @@ def training_memory(
     *,
     dtype: str = "bfloat16",
     n_shards: int = 1,
+    n_threads: int = 0,
     fixed: int = 350_000_000,
 ) -> MemoryPlan:
-    """The peak of one training process; `n_shards` processes share weights, gradients and optimizer (FSDP2)."""
+    """The peak of one training process; `n_shards` processes share weights, gradients and optimizer (FSDP2).
+
+    `n_threads` of the kernels have gradients of their own and logits of at most 64 MiB; 0 is PyTorch's path.
+    """
     n = n_params(config) // n_shards
-    low_weights = 0 if dtype == "float32" else 2 * n_params(config)
     tokens = micro_batch_size * config.n_ctx
-    head = 4 * config.n_vocab * config.n_embd  # the head's gradient, held beside the others until backward
+    head = config.n_vocab * config.n_embd
+    activations = tokens * activation_bytes_per_token(config, dtype, kernels=n_threads > 0)
+    if n_threads:
+        used = min(n_threads, micro_batch_size)  # threads share sequences
+        return MemoryPlan(
+            weights=6 * n + 2 * head, gradients=4 * n * used, optimizer=8 * n, activations=activations,
+            loss=used * (64 << 20), fixed=fixed + KERNEL_BYTES,
+        )  # fmt: skip
+    low_weights = 0 if dtype == "float32" else 2 * n_params(config)
     return MemoryPlan(
         weights=4 * n + low_weights,
         gradients=4 * n,
         optimizer=8 * n,
-        activations=tokens * activation_bytes_per_token(config, dtype),
-        loss=head + 4 * (64 << 20),
+        activations=activations,
+        loss=4 * head
+        + 4 * (64 << 20),  # the head's gradient, held beside the others until backward, and one block
         fixed=fixed,
     )

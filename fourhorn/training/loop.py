@@ -33,7 +33,7 @@ from fourhorn.training.memory import choose_micro_batch, peak_flops
 from fourhorn.training.search import search
 from fourhorn.training.state import Saver, clean, latest
 from fourhorn.training.tokens import TokenFolder
-from fourhorn.training.trainer import Trainer
+from fourhorn.training.trainer import Trainer, kernel_threads
 
 
 @dataclass
@@ -104,7 +104,9 @@ def resolve(config: TrainConfig, shape: GPT2Config, place: Runtime, run: Path) -
         }
         config = config.with_options(**chosen)
     config = config.with_options(n_vocab=shape.n_vocab)
-    micro = config.micro_batch_size or choose_micro_batch(shape, config.batch_size, place)
+    micro = config.micro_batch_size or choose_micro_batch(
+        shape, config.batch_size, place, n_threads=kernel_threads(config, shape, place)
+    )
     if config.batch_size % (micro * place.world_size) and not config.micro_batch_size:
         micro = 1
     config = config.with_options(micro_batch_size=micro)

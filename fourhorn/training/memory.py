@@ -26,8 +26,11 @@ PEAK_FLOPS = {
 }  # fmt: skip
 
 
-def choose_micro_batch(shape: GPT2Config, batch_size: int, place: Runtime) -> int:
-    """The largest divisor of this process's share of the batch that fits in memory and is still fast."""
+def choose_micro_batch(shape: GPT2Config, batch_size: int, place: Runtime, *, n_threads: int = 0) -> int:
+    """The largest divisor of this process's share of the batch that fits in memory and is still fast.
+
+    `n_threads` is that of the kernels, 0 where PyTorch does the work.
+    """
     if batch_size % place.world_size:
         below = max(batch_size // place.world_size, 1) * place.world_size
         raise UserError(
@@ -37,9 +40,13 @@ def choose_micro_batch(shape: GPT2Config, batch_size: int, place: Runtime) -> in
     free = int(available_memory_bytes(place.device) * 0.85)
     most = max((GPU_TOKENS if place.is_cuda else CPU_TOKENS) // shape.n_ctx, 1)
     sizes = [size for size in range(1, share + 1) if share % size == 0 and size <= most]
-    fitting = [size for size in sizes if training_memory(shape, size, dtype=place.dtype).total <= free]
+
+    def needed_bytes(size: int) -> int:
+        return training_memory(shape, size, dtype=place.dtype, n_threads=n_threads).total
+
+    fitting = [size for size in sizes if needed_bytes(size) <= free]
     if not fitting:
-        needed = training_memory(shape, 1, dtype=place.dtype).total
+        needed = needed_bytes(1)
         raise UserError(
             f"Training this model needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free. Choose a smaller "
             "--size or --n-ctx, or share it between processes with torchrun and --parallel fsdp."

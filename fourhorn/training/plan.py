@@ -12,6 +12,7 @@ from fourhorn.progress import duration
 from fourhorn.runtime import available_memory_bytes, runtime
 from fourhorn.training.config import TrainConfig
 from fourhorn.training.memory import peak_flops
+from fourhorn.training.trainer import kernel_threads
 
 USUAL_MFU = 0.4
 INSIDE_NODE_GB = 300.0  # per second between cards of one machine
@@ -45,17 +46,19 @@ def plan(
     shape, world = config.model(), n_nodes * devices_per_node
     memory = device_memory_gb * 1e9 or float(available_memory_bytes(place.device))
     speed = device_tflops * 1e12 or peak_flops(place) * USUAL_MFU
-    whole = training_memory(shape, 1, dtype=place.dtype)
+    threads = 0 if device_memory_gb or device_tflops else kernel_threads(config, shape, place)
+    whole = training_memory(shape, 1, dtype=place.dtype, n_threads=threads)
     sharded = config.parallel == "fsdp" or (config.parallel == "auto" and whole.total > memory and world > 1)
     n_shards = world if sharded else 1
     share = max(config.batch_size // world, 1)
     fits = [
         size for size in range(1, share + 1)
         if share % size == 0
-        and training_memory(shape, size, dtype=place.dtype, n_shards=n_shards).total <= 0.85 * memory
+        and training_memory(shape, size, dtype=place.dtype, n_shards=n_shards, n_threads=threads).total
+        <= 0.85 * memory
     ]  # fmt: skip
     micro = config.micro_batch_size or max(fits, default=1)
-    used = training_memory(shape, micro, dtype=place.dtype, n_shards=n_shards)
+    used = training_memory(shape, micro, dtype=place.dtype, n_shards=n_shards, n_threads=threads)
     accumulate = max(share // micro, 1)
     sent = traffic_bytes(shape, world, sharded=sharded, grad_accum_steps=accumulate) if world > 1 else 0.0
     compute = flops_per_token(shape) * config.tokens_per_step / (speed * world)

@@ -39,6 +39,12 @@ def use_native(config: TrainConfig, shape: GPT2Config, runtime: Runtime, *, shar
     return not reason
 
 
+def kernel_threads(config: TrainConfig, shape: GPT2Config, runtime: Runtime) -> int:
+    """Threads the kernels will use; 0 where PyTorch does the work."""
+    sharded = runtime.world_size > 1 and config.parallel == "fsdp"
+    return torch.get_num_threads() if use_native(config, shape, runtime, sharded=sharded) else 0
+
+
 @dataclass(frozen=True)
 class StepResult:
     """One step's figures: mean loss (nats per token), gradient norm before clipping, rate."""

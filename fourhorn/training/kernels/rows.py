@@ -175,5 +175,5 @@ norm_slopes = _row_kernel(_norm_slopes, 5, 4)
 added = _row_kernel(
     lambda b, at, floats, i: _put_four(_four(b, at[0], i) + _four(b, at[1], i), at[0], i), 2, 0
 )
-# (weights, gradients, first, second, count, kept, clip, β1, 1 − β1, β2, 1 − β2, size, root_size, ε): one update by AdamW
+# (weights, gradients, first, second, count, kept, clip, β1, 1 − β1, β2, 1 − β2, size, root_size, ε): one AdamW update
 updated = _row_kernel(_updated, 4, 9)

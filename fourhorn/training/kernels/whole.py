@@ -8,6 +8,8 @@ Shapes: R rows = sequences × T tokens, C width, L layers, H heads, V vocabulary
 """
 # mypy: disable-error-code="call-arg, var-annotated, no-untyped-call"
 
+import contextlib
+import mmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +27,7 @@ from fourhorn.training.kernels.product import ADD, GELU, LOW, RESIDUAL, SET, SLO
 LN_1, LN_1_BIAS, QKV, QKV_BIAS, PROJ, PROJ_BIAS, LN_2, LN_2_BIAS, FC, FC_BIAS, OUT, OUT_BIAS = range(12)
 
 CACHED_BYTES = 1 << 20  # of a second-level cache of 2 MiB
+HUGE_PAGE = 2 << 20
 
 
 class Buffers(NamedTuple):
@@ -54,10 +57,20 @@ class Buffers(NamedTuple):
 
 
 def aligned(shape: tuple[int, ...], kind: Any) -> Any:
-    """An uninitialized array that begins on a cache line: others cost the matrix unit several times as much."""
+    """An uninitialized array that begins on a cache line, without which the matrix unit is several times slower.
+
+    Large ones are mapped for themselves, in huge pages where the system has them, and go back to it when freed.
+    """
     n_bytes = int(np.prod(shape)) * np.dtype(kind).itemsize
-    room = np.empty(n_bytes + 64, np.uint8)
-    start = -room.ctypes.data % 64
+    if n_bytes < HUGE_PAGE:
+        room = np.empty(n_bytes + 64, np.uint8)
+        start = -room.ctypes.data % 64
+    else:
+        pages = mmap.mmap(-1, n_bytes + HUGE_PAGE)
+        with contextlib.suppress(OSError):  # a kernel without huge pages
+            pages.madvise(mmap.MADV_HUGEPAGE)
+        room = np.frombuffer(pages, np.uint8)
+        start = -room.ctypes.data % HUGE_PAGE
     return room[start : start + n_bytes].view(kind).reshape(shape)
 
 
