@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -169,7 +170,7 @@ class NativePass:
 
         total, *others = (gradient.numpy() for gradient in self.gradients)
         for other in others:
-            self.share(lambda start, stop, other=other: add_gradients(total, other, start, stop))  # type: ignore[misc]
+            self.share(partial(add_gradients, total, other))
         for name, p in self.model.named_parameters():
             if p.grad is None:
                 at = self.offsets[name]

@@ -19,7 +19,7 @@ _LOG2_E, _GELU_SCALE, _GELU_CUBE = 1.4426950408889634, 0.7978845608028654, 0.044
 _ALL_LANES = ir.Constant(I16, -1)
 
 
-class _BFloat(ir.Type):
+class _BFloat(ir.Type):  # type: ignore[misc]
     """LLVM's bfloat, which llvmlite has no name for."""
 
     def _to_string(self) -> str:
