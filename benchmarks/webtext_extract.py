@@ -22,6 +22,7 @@ from pathlib import Path
 
 from table import write_table
 
+from fourhorn.webtext.boilerplate import without_headline
 from fourhorn.webtext.charset import decode
 from fourhorn.webtext.extractors import EXTRACTORS, extract_text
 
@@ -93,6 +94,15 @@ def rivals() -> dict[str, tuple[str, Callable[[bytes], str | None]]]:
         f"fourhorn `{name}` without boilerplate rules": (
             "fourhorn",
             lambda body, blocks=EXTRACTORS[name]: "\n\n".join(blocks(decode(body))),
+        )
+        for name in ("trafilatura", "consensus")
+    }
+    plain |= {
+        f"fourhorn `{name}` with the headline rule alone": (
+            "fourhorn",
+            lambda body, blocks=EXTRACTORS[name]: "\n\n".join(
+                without_headline(blocks(html := decode(body)), html)
+            ),
         )
         for name in ("trafilatura", "consensus")
     }
