@@ -21,7 +21,7 @@ class FlatAdamW:
         self.native, self.config = native, config
         self.first, self.second = (aligned_zeros(native.n_numbers, np.float32) for _ in range(2))
         names = {p: name for name, p in native.model.named_parameters()}
-        decay_at = {}
+        decay_at: dict[int, float] = {}
         self.steps = torch.zeros(len(names))
         for group in optimizer.param_groups:
             for p in group["params"]:

@@ -17,7 +17,9 @@ from fourhorn.cli.app import COMMANDS, run
 
 MODEL = "{w}/runs/pocket-117M"
 TRAIN = "--train {w}/webtext/train"
-SHORT = "--max-steps 2 --batch-size 4 --eval-every 0 --save-every 0 --warmup-steps 1 --native off --compile off"
+SHORT = (
+    "--max-steps 2 --batch-size 4 --eval-every 0 --save-every 0 --warmup-steps 1 --native off --compile off"
+)
 ARGUMENTS = {
     "reproduce": "again --scale smoke --to dump",
     "report": "{w} --destination report",
