@@ -169,7 +169,7 @@ def make_models(w: Workspace) -> str:
             beta2=0.95,  # the paper does not give it; runs of so few steps need a short memory
             sweep=w.scale.sweep,
             sweep_steps=w.scale.sweep_steps,
-            eval_every=max(steps // 8, 1),
+            eval_every=max(steps // 4, 1),
             save_every=max(steps // 8, 1),
             keep=1,
         )
