@@ -133,7 +133,10 @@ def main() -> None:
         for name, process in processes.items():
             process.stdin.write("\n")
             process.stdin.flush()
-            row = json.loads(process.stdout.readline())
+            line = process.stdout.readline()
+            while line and not line.startswith("["):  # nanoGPT prints its number of parameters
+                line = process.stdout.readline()
+            row = json.loads(line)
             if round_:
                 rows[name].append(row)
     n = SHAPES[options.small][3] * SHAPES[options.small][5]
