@@ -30,7 +30,7 @@ def reproduce(
 
     Args:
         destination: Workspace folder; a run that was stopped there goes on.
-        scale: smoke (a minute), pocket (about 12 minutes on 2 cores) or desk (hours).
+        scale: smoke (a minute), pocket (10 to 15 minutes on 2 cores) or desk (hours).
         first: Stage to run afresh, with all after it; earlier ones must be finished.
         last: Stage to stop after.
         data: Folder with official evaluation sets to use instead of the pocket ones.
