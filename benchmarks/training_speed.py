@@ -4,7 +4,8 @@
 
 A step is 4 × 1,024 tokens at 124M (8 × 256 at 10M with --small), AdamW, no dropout, random tokens. nanoGPT is timed
 from a folder with its `model.py`, as its users run it (autocast bfloat16, torch.compile); without one it is said to
-be absent. Every rival runs in a process of its own, in turns, and the table shows the best and the median step.
+be absent. All start from the paper's random weights and see the same batch at the same rate, so the loss after the
+same number of steps is comparable. Every rival runs in a process of its own, in turns; best and median step are shown.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+RATE = 1e-4  # constant, for every rival
 SHAPES = {False: (12, 12, 768, 1024, 50257, 4), True: (6, 6, 384, 256, 65, 8)}
 
 
@@ -50,7 +52,8 @@ def step_of(rival: str, small: bool, folder: str) -> Any:
 
         config = TrainConfig(
             n_layer=n_layer, n_head=n_head, n_embd=n_embd, n_ctx=n_ctx, n_vocab=n_vocab, dropout=0.0, batch_size=batch,
-            micro_batch_size=batch, learning_rate=1e-4, native="auto" if "kernels" in rival else "off",
+            micro_batch_size=batch, learning_rate=RATE, min_learning_rate=RATE, warmup_steps=0, beta2=0.95,
+            weight_decay=0.1, native="auto" if "kernels" in rival else "off",
         )  # fmt: skip
         trainer = Trainer(config, config.model(), Runtime("cpu", "bfloat16"))
         return lambda: trainer.train_step(Same()).loss
@@ -63,7 +66,7 @@ def step_of(rival: str, small: bool, folder: str) -> Any:
             block_size=n_ctx, vocab_size=n_vocab, n_layer=n_layer, n_head=n_head, n_embd=n_embd
         )
         model = module.GPT(shape)
-        optimizer = model.configure_optimizers(0.1, 1e-4, (0.9, 0.95), "cpu")
+        optimizer = model.configure_optimizers(0.1, RATE, (0.9, 0.95), "cpu")
         run = torch.compile(model)
         loss_of = lambda: run(inputs, targets)[1]  # noqa: E731
     else:
@@ -74,7 +77,7 @@ def step_of(rival: str, small: bool, folder: str) -> Any:
             embd_pdrop=0.0, attn_pdrop=0.0,
         )  # fmt: skip
         model = GPT2LMHeadModel(config)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.1)
         loss_of = lambda: model(inputs, labels=inputs).loss  # noqa: E731
 
     def step() -> float:
@@ -145,14 +148,14 @@ def main() -> None:
         f"{os.cpu_count()} cores, torch {torch.__version__}, transformers {transformers.__version__}, "
         f"load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}"
         + ("" if options.nanogpt else "; nanoGPT absent"), "",
-        "| | tokens/s best | median | tokens per second of processor time | loss | peak GB |",
+        f"| | tokens/s best | median | tokens per second of processor time | loss after {options.rounds + 3} steps | peak GB |",
         "| --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     for name, steps in rows.items():
         wall, spent = [s[0] for s in steps], [s[1] for s in steps]
         lines.append(
             f"| {name} | {n / min(wall):,.0f} | {n / statistics.median(wall):,.0f} | {n / min(spent):,.0f} | "
-            f"{steps[0][2]:.3f} | {steps[-1][3]:.1f} |"
+            f"{steps[-1][2]:.3f} | {steps[-1][3]:.1f} |"
         )
     for process in processes.values():
         process.stdin.close()
