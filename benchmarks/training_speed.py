@@ -148,7 +148,7 @@ def main() -> None:
         f"{os.cpu_count()} cores, torch {torch.__version__}, transformers {transformers.__version__}, "
         f"load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}"
         + ("" if options.nanogpt else "; nanoGPT absent"), "",
-        f"| | tokens/s best | median | per second of processor time | loss after {options.rounds + 3} steps | peak GB |",
+        f"| | tokens/s best | median | per processor second | loss after {options.rounds + 3} steps | peak GB |",
         "| --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     for name, steps in rows.items():
