@@ -44,6 +44,8 @@ def programs(folder: Path, n_threads: int) -> dict[str, tuple[str, Callable[[Any
     found: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "fourhorn": ("bytes", lambda d: ours.encode_documents(d, n_threads=n_threads)[0]),
     }
+    if n_threads > 1:  # in turns with the other, on the same clock: how much a second thread brings
+        found["fourhorn, one thread"] = ("bytes", lambda d: ours.encode_documents(d)[0])
     with tempfile.TemporaryDirectory() as name:
         ours.save(name, format="huggingface")
         path = str(Path(name) / "tokenizer.json")

@@ -163,12 +163,12 @@ def assemble(
             f"{encoder_name} does not belong to {merges_name}: line {first_line + number - 256:,} makes {text!r}, "
             "which has no id. Use the two files of one vocabulary."
         )
-    ids = [encoder[text] for text in numbers]
-    if any(a >= b for a, b in itertools.pairwise(ids[256:])):
+    ids = list(map(encoder.__getitem__, numbers))
+    if not all(map(operator.lt, ids[256:], ids[257:])):
         raise UserError(
             f"{encoder_name} does not belong to {merges_name}: ids do not rise in the order of the merges."
         )
-    rest = {text: token for text, token in encoder.items() if text not in numbers}
+    rest = {text: encoder[text] for text in sorted(encoder.keys() - numbers.keys(), key=encoder.__getitem__)}
     for text in rest:
         if text not in (special or ()) and not (len(text) > 2 and text[0] + text[-1] in ("<>", "[]")):
             raise UserError(

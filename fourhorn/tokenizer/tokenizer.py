@@ -174,17 +174,18 @@ class Tokenizer:
         The second array has one entry more than there are documents: `tokens[starts[i]:starts[i + 1]]` is document i.
         """
         work = list(batches(documents))
-        # Room for the worst case, an id per byte; memory that is not written to is never there.
-        tokens = np.empty(
-            sum(sum(map(len, batch.parts)) + len(batch.parts) for batch in work) + 64, self.dtype
-        )
+        # Each batch has room for its worst case, an id per byte; memory that is not written to is never there.
+        rooms = [sum(map(len, batch.parts)) + len(batch.parts) + 64 for batch in work]
+        tokens = np.empty(sum(rooms), self.dtype)
         begins, end = [], 0
 
-        def encode(batch: Batch) -> tuple[Tokens, NDArray[np.int64]]:
-            out = tokens[end:] if n_threads == 1 else None
+        def encode(item: tuple[Batch, int, int]) -> tuple[Tokens, NDArray[np.int64]]:
+            batch, place, room = item
+            out = tokens[end:] if n_threads == 1 else tokens[place : place + room]
             return self._engine.encode_documents(batch.parts, separator, batch.continues, out)  # type: ignore[no-any-return]
 
-        for (ids, starts), batch in zip(in_order(encode, work, n_threads), work):
+        places = itertools.accumulate(rooms, initial=0)
+        for (ids, starts), batch in zip(in_order(encode, zip(work, places, rooms), n_threads), work):
             if n_threads > 1:
                 tokens[end : end + len(ids)] = ids
             begins.append(starts[int(batch.continues) : -1] + end)
