@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 RUN_EXTRAS := webtext,eval,report
+JOBS ?= 2
 SOURCES := fourhorn tests benchmarks examples scripts
 
 .PHONY: help reproduce test check bench docs dist format clean
@@ -39,7 +40,7 @@ reproduce: $(BIN)/.run
 	$(BIN)/fourhorn reproduce reproduction
 
 test: $(BIN)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 check: $(BIN)/.dev
 	$(BIN)/ruff format --check $(SOURCES)
