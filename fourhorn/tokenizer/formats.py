@@ -15,7 +15,6 @@ import base64
 import binascii
 import contextlib
 import gc
-import itertools
 import json
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
