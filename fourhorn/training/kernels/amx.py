@@ -83,14 +83,52 @@ def _load_configuration(typing_context, address):  # type: ignore[no-untyped-def
 
 
 @intrinsic
-def release_tiles(typing_context):  # type: ignore[no-untyped-def]
-    """Give the tiles back, so that the kernel need not save them."""
-
+def _release_tiles(typing_context):  # type: ignore[no-untyped-def]
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         _call(builder, "llvm.x86.tilerelease", [])
         return context.get_dummy_value()
 
     return types.void(), generate
+
+
+def _fetch(builder: Any, address: Any, level: int) -> None:
+    """Ask for the cache line at an address that will be needed soon, into a level of cache; any address will do."""
+    closeness = 4 - level  # LLVM's word for it
+    _call(
+        builder, "llvm.prefetch.p0",
+        [(_I8.as_pointer(), _pointer(builder, address)), (_I32, 0), (_I32, closeness), (_I32, 1)],
+    )  # fmt: skip
+
+
+def _multiply(builder: Any, left: Any, right: Any) -> None:
+    """Add the product of two packed blocks to the result's tiles; loads stand between the products they serve."""
+    _load(builder, 4, left, 0)
+    for right_half in range(2):
+        _load(builder, 6 + right_half, right, 1024 * right_half)
+        _call(builder, "llvm.x86.tdpbf16ps", [(_I8, right_half), (_I8, 4), (_I8, 6 + right_half)])
+    _load(builder, 5, left, 1024)
+    for right_half in range(2):
+        _call(builder, "llvm.x86.tdpbf16ps", [(_I8, 2 + right_half), (_I8, 5), (_I8, 6 + right_half)])
+
+
+def _block_product(builder: Any, arguments: Any, meanwhile: Any = None) -> None:
+    """The code of both functions below; `meanwhile(index)` writes what else is done with each product."""
+    out, out_row, start, start_row, left, right, n_blocks = arguments
+    with builder.if_else(builder.icmp_signed("==", start, ir.Constant(_I64, 0))) as (zero, go_on):
+        with zero:
+            for tile in range(4):
+                _call(builder, "llvm.x86.tilezero", [(_I8, tile)])
+        with go_on:
+            for tile, place in enumerate(_quarters(builder, start, start_row)):
+                _load(builder, tile, place, 0, start_row)
+    with cgutils.for_range(builder, n_blocks) as loop:
+        step = builder.mul(loop.index, ir.Constant(_I64, _BLOCK_BYTES))
+        _multiply(builder, builder.add(left, step), builder.add(right, step))
+        if meanwhile is not None:
+            meanwhile(loop.index)
+    for tile, place in enumerate(_quarters(builder, out, out_row)):
+        target = _pointer(builder, place)
+        _call(builder, "llvm.x86.tilestored64", [(_I8, tile), (_I8.as_pointer(), target), (_I64, out_row)])
 
 
 @intrinsic
@@ -101,31 +139,52 @@ def add_block_product(typing_context, out, out_row, start, start_row, left, righ
     """
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        out, out_row, start, start_row, left, right, n_blocks = arguments
-        with builder.if_else(builder.icmp_signed("==", start, ir.Constant(_I64, 0))) as (zero, go_on):
-            with zero:
-                for tile in range(4):
-                    _call(builder, "llvm.x86.tilezero", [(_I8, tile)])
-            with go_on:
-                for tile, place in enumerate(_quarters(builder, start, start_row)):
-                    _load(builder, tile, place, 0, start_row)
-        with cgutils.for_range(builder, n_blocks) as loop:
-            step = builder.mul(loop.index, ir.Constant(_I64, _BLOCK_BYTES))
-            a, b = builder.add(left, step), builder.add(right, step)
-            _load(builder, 4, a, 0)
-            _load(builder, 6, b, 0)
-            _load(builder, 5, a, 1024)
-            _load(builder, 7, b, 1024)
-            for result, one, other in ((0, 4, 6), (1, 4, 7), (2, 5, 6), (3, 5, 7)):
-                _call(builder, "llvm.x86.tdpbf16ps", [(_I8, result), (_I8, one), (_I8, other)])
-        for tile, place in enumerate(_quarters(builder, out, out_row)):
-            target = _pointer(builder, place)
-            _call(
-                builder, "llvm.x86.tilestored64", [(_I8, tile), (_I8.as_pointer(), target), (_I64, out_row)]
-            )
+        _block_product(builder, arguments)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 7), generate
+
+
+@intrinsic
+def add_block_product_and_fetch(  # type: ignore[no-untyped-def]
+    typing_context,
+    out,
+    out_row,
+    start,
+    start_row,
+    left,
+    right,
+    n_blocks,
+    lines,
+    n_lines,
+    rows,
+    row,
+    n_rows,
+    apart,
+):
+    """`add_block_product`, which asks meanwhile for what comes next.
+
+    With each of the `n_blocks` products, `n_lines` more cache lines from `lines` on, and `n_rows` more rows from `rows`
+    on, which lie `row` bytes apart: of each row the line at its beginning and the one `apart` bytes after.
+    """
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        lines, n_lines, rows, row, n_rows, apart = arguments[7:]
+
+        def fetch(index: Any) -> None:
+            with cgutils.for_range(builder, n_lines) as loop:
+                line = builder.add(builder.mul(index, n_lines), loop.index)
+                _fetch(builder, builder.add(lines, builder.shl(line, ir.Constant(_I64, 6))), 2)
+            with cgutils.for_range(builder, n_rows) as loop:
+                number = builder.add(builder.mul(index, n_rows), loop.index)
+                place = builder.add(rows, builder.mul(number, row))
+                _fetch(builder, place, 1)
+                _fetch(builder, builder.add(place, apart), 1)
+
+        _block_product(builder, arguments[:7], fetch)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 13), generate
 
 
 @intrinsic
@@ -199,6 +258,12 @@ def configure_tiles() -> None:
         layout[16 + 2 * tile] = 64
         layout[48 + tile] = 16
     _load_configuration(address(layout))
+
+
+@njit(**OPTIONS)
+def release_tiles() -> None:
+    """Give the tiles back, so that the system need not save them."""
+    _release_tiles()
 
 
 @njit(**OPTIONS)
