@@ -11,6 +11,7 @@ Source of the formats: Intel 64 and IA-32 Architectures Software Developer's Man
 
 import ctypes
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -91,13 +92,33 @@ def _release_tiles(typing_context):  # type: ignore[no-untyped-def]
     return types.void(), generate
 
 
-def _fetch(builder: Any, address: Any, level: int) -> None:
+def _fetch(builder: Any, address: Any, *, level: int, to_write: bool) -> None:
     """Ask for the cache line at an address that will be needed soon, into a level of cache; any address will do."""
     closeness = 4 - level  # LLVM's word for it
     _call(
         builder, "llvm.prefetch.p0",
-        [(_I8.as_pointer(), _pointer(builder, address)), (_I32, 0), (_I32, closeness), (_I32, 1)],
+        [(_I8.as_pointer(), _pointer(builder, address)), (_I32, int(to_write)), (_I32, closeness), (_I32, 1)],
     )  # fmt: skip
+
+
+def _fetch_lines(builder: Any, index: Any, lines: Any, n_lines: Any) -> None:
+    """Ask for `n_lines` cache lines to read, the `index`-th such part of what begins at `lines`."""
+    with cgutils.for_range(builder, n_lines) as loop:
+        line = builder.add(builder.mul(index, n_lines), loop.index)
+        place = builder.add(lines, builder.shl(line, ir.Constant(_I64, 6)))
+        _fetch(builder, place, level=2, to_write=False)
+
+
+def _fetch_rows(builder: Any, index: Any, rows: Any, row_bytes: Any, apart: Any, n_rows: Any) -> None:
+    """Ask for `n_rows` rows of a block to change, the `index`-th such part of them.
+
+    Of each row, `row_bytes` after the one before, the line at its beginning and the one `apart` bytes on.
+    """
+    with cgutils.for_range(builder, n_rows) as loop:
+        number = builder.add(builder.mul(index, n_rows), loop.index)
+        place = builder.add(rows, builder.mul(number, row_bytes))
+        _fetch(builder, place, level=1, to_write=True)
+        _fetch(builder, builder.add(place, apart), level=1, to_write=True)
 
 
 def _multiply(builder: Any, left: Any, right: Any) -> None:
@@ -111,8 +132,8 @@ def _multiply(builder: Any, left: Any, right: Any) -> None:
         _call(builder, "llvm.x86.tdpbf16ps", [(_I8, 2 + right_half), (_I8, 5), (_I8, 6 + right_half)])
 
 
-def _block_product(builder: Any, arguments: Any, meanwhile: Any = None) -> None:
-    """The code of both functions below; `meanwhile(index)` writes what else is done with each product."""
+def _block_product(builder: Any, arguments: Any, meanwhile: Callable[[Any], None] | None = None) -> None:
+    """The code of `add_block_product`; `meanwhile(index)` writes what else is done with each of the products."""
     out, out_row, start, start_row, left, right, n_blocks = arguments
     with builder.if_else(builder.icmp_signed("==", start, ir.Constant(_I64, 0))) as (zero, go_on):
         with zero:
@@ -147,44 +168,21 @@ def add_block_product(typing_context, out, out_row, start, start_row, left, righ
 
 @intrinsic
 def add_block_product_and_fetch(  # type: ignore[no-untyped-def]
-    typing_context,
-    out,
-    out_row,
-    start,
-    start_row,
-    left,
-    right,
-    n_blocks,
-    lines,
-    n_lines,
-    rows,
-    row,
-    n_rows,
-    apart,
-):
-    """`add_block_product`, which asks meanwhile for what comes next.
-
-    With each of the `n_blocks` products, `n_lines` more cache lines from `lines` on, and `n_rows` more rows from `rows`
-    on, which lie `row` bytes apart: of each row the line at its beginning and the one `apart` bytes after.
-    """
+    typing_context, out, out_row, start, start_row, left, right, n_blocks, lines, n_lines, first, first_row,
+    first_apart, n_first, second, second_row, second_apart, n_second
+):  # fmt: skip
+    """`add_block_product` that asks for `n_lines` lines and rows of two other blocks with each of the products."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        lines, n_lines, rows, row, n_rows, apart = arguments[7:]
+        def meanwhile(index: Any) -> None:
+            _fetch_lines(builder, index, *arguments[7:9])
+            _fetch_rows(builder, index, *arguments[9:13])
+            _fetch_rows(builder, index, *arguments[13:])
 
-        def fetch(index: Any) -> None:
-            with cgutils.for_range(builder, n_lines) as loop:
-                line = builder.add(builder.mul(index, n_lines), loop.index)
-                _fetch(builder, builder.add(lines, builder.shl(line, ir.Constant(_I64, 6))), 2)
-            with cgutils.for_range(builder, n_rows) as loop:
-                number = builder.add(builder.mul(index, n_rows), loop.index)
-                place = builder.add(rows, builder.mul(number, row))
-                _fetch(builder, place, 1)
-                _fetch(builder, builder.add(place, apart), 1)
-
-        _block_product(builder, arguments[:7], fetch)
+        _block_product(builder, arguments[:7], meanwhile)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 13), generate
+    return types.void(*[types.int64] * 17), generate
 
 
 @intrinsic

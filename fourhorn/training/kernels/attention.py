@@ -15,10 +15,10 @@ from numba import njit
 
 from fourhorn.training.kernels import rows
 from fourhorn.training.kernels.amx import BLOCK, BLOCK_NUMBERS, OPTIONS, add_block_product
+from fourhorn.training.kernels.finish import SUMS_ROW, finish_low, finish_scaled
 from fourhorn.training.kernels.pack import left_block, left_block_turned, right_block, right_block_turned
-from fourhorn.training.kernels.product import SUMS_BYTES, SUMS_ROW, finish_low, finish_scaled
+from fourhorn.training.kernels.product import BLOCK_BYTES, SUMS_BYTES
 
-BLOCK_BYTES = 2 * BLOCK_NUMBERS
 ONE = np.float32(1.0)
 GROUP = 4  # strips whose products with queries and with the result's gradient are summed at once
 
@@ -95,7 +95,7 @@ def attention(
                 for d in range(width):
                     block = values + BLOCK_BYTES * d * n_blocks
                     add_block_product(sums, SUMS_ROW, 0, 0, chances, block, i + 1)
-                    finish_scaled(sums, to + 64 * d, out_row, factors, 4, 0, BLOCK)
+                    finish_scaled(sums, to + 64 * d, out_row, factors, 4, 0)
 
 
 @njit(**OPTIONS)
@@ -144,7 +144,7 @@ def attention_backward(
                 for part in range(width):
                     block = keys_over + BLOCK_BYTES * part * n_blocks
                     add_block_product(sums, SUMS_ROW, 0, 0, d_low, block, i + 1)
-                    finish_low(sums, to + here * row_bytes + 64 * part, row_bytes, 0, 0, zeros, BLOCK)
+                    finish_low(sums, to + here * row_bytes + 64 * part, row_bytes, 0, 0, zeros)
                 if i % GROUP == GROUP - 1 or i == n_blocks - 1:
                     gather(i, width, n_blocks, d_turned, queries_over, d_keys)
                     gather(i, width, n_blocks, turned, d_over, d_values)
@@ -185,4 +185,4 @@ def put_down(sums: int, to: int, row_bytes: int, width: int, n_blocks: int, zero
     for j in range(n_blocks):
         for part in range(width):
             block = sums + SUMS_BYTES * (j * width + part)
-            finish_low(block, to + j * BLOCK * row_bytes + 64 * part, row_bytes, 0, 0, zeros, BLOCK)
+            finish_low(block, to + j * BLOCK * row_bytes + 64 * part, row_bytes, 0, 0, zeros)

@@ -15,8 +15,9 @@ from numba import njit
 
 from fourhorn.training.kernels import rows
 from fourhorn.training.kernels.amx import BLOCK, OPTIONS, address
+from fourhorn.training.kernels.finish import ADD, LOW, SET
 from fourhorn.training.kernels.pack import narrow, pack_right, widen
-from fourhorn.training.kernels.product import ADD, LOW, SET, product
+from fourhorn.training.kernels.product import product
 
 if TYPE_CHECKING:
     from fourhorn.training.kernels.buffers import Buffers

@@ -18,9 +18,10 @@ from fourhorn.training.kernels import rows
 from fourhorn.training.kernels.amx import BLOCK, OPTIONS, address, configure_tiles, release_tiles
 from fourhorn.training.kernels.attention import attention, attention_backward
 from fourhorn.training.kernels.buffers import Buffers
+from fourhorn.training.kernels.finish import ADD, GELU, LOW, RESIDUAL, SET, SLOPE
 from fourhorn.training.kernels.head import STRETCH, head_loss
 from fourhorn.training.kernels.pack import pack_right, pack_right_turned, turn_packed
-from fourhorn.training.kernels.product import ADD, GELU, LOW, RESIDUAL, SET, SLOPE, product
+from fourhorn.training.kernels.product import product
 
 # Places of a layer's twelve tensors in its row of offsets: name order of the model.
 LN_1, LN_1_BIAS, QKV, QKV_BIAS, PROJ, PROJ_BIAS, LN_2, LN_2_BIAS, FC, FC_BIAS, OUT, OUT_BIAS = range(12)
