@@ -2,7 +2,7 @@
 
     python benchmarks/training_memory.py [SIZE:MICRO_BATCH:PATH …]
 
-Each row is a process of its own that makes the model, does three steps of one micro-batch of 1,024-token sequences on
+Each row is a process of its own that makes the model, does two steps of one micro-batch of 1,024-token sequences on
 random tokens without dropout, and reports the most it ever held (resident). PATH is `kernels` or `PyTorch`.
 """
 
@@ -45,7 +45,7 @@ def measured_bytes(size: str, micro_batch_size: int, path: str) -> int:
         native="on" if path == "kernels" else "off",
     )  # fmt: skip
     trainer = Trainer(config, config.model(), Runtime("cpu", "bfloat16"))
-    for _ in range(3):
+    for _ in range(2):
         trainer.train_step(Random())
     return peak_memory_bytes()
 

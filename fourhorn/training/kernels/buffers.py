@@ -38,9 +38,14 @@ def aligned(shape: tuple[int, ...], kind: Any) -> Any:
 
 
 class Place:
-    """An array (…, R, width) of numbers, and the address of any of its rows."""
+    """An array (…, R, width) of numbers, and the address of any of its rows.
 
-    def __init__(self, *shape: int, kind: Any = np.float32) -> None:
+    `spread` rows lie a cache line further apart: a block's rows would else share a few sets of the first-level cache.
+    """
+
+    def __init__(self, *shape: int, kind: Any = np.float32, spread: bool = False) -> None:
+        if spread:
+            shape = (*shape[:-1], shape[-1] + 64 // np.dtype(kind).itemsize)
         self.array = aligned(shape, kind)
         self.address: int = self.array.ctypes.data
         self.row_bytes = shape[-1] * self.array.itemsize
@@ -60,8 +65,8 @@ class Buffers:
     """Room for one thread's R rows; bfloat16 is held as uint16."""
 
     def __init__(self, L: int, R: int, T: int, C: int, H: int, V: int) -> None:
-        def low(*shape: int) -> Place:
-            return Place(*shape, kind=np.uint16)
+        def low(*shape: int, spread: bool = False) -> Place:
+            return Place(*shape, kind=np.uint16, spread=spread)
 
         P, n = rows_at_once(R, T, C), head_rows(V, R)
         self.rows_at_once = P
@@ -69,10 +74,10 @@ class Buffers:
         self.x, self.normal = Place(2 * L + 1, R, C), low(2 * L + 1, R, C)
         self.mean, self.scale = Place(2 * L + 1, R, 1), Place(2 * L + 1, R, 1)
         self.qkv, self.attended, self.log_sums = low(L, R, 3 * C), low(L, R, C), Place(L, R, H)
-        self.wide = low(L, R, 4 * C)  # before GELU; the backward pass puts its results here
-        self.active = low(P, 4 * C)  # and after it
+        self.wide = low(L, R, 4 * C, spread=True)  # before GELU; the backward pass puts its results here
+        self.active = low(P, 4 * C, spread=True)  # and after it
         self.dx, self.dx_low, self.d_normal = Place(R, C), low(R, C), Place(R, C)
-        self.d_qkv, self.d_wide = low(P, 3 * C), low(P, 4 * C)
+        self.d_qkv, self.d_wide = low(P, 3 * C), low(P, 4 * C, spread=True)
         self.logits = low(n * V)
         self.packed, self.turned = low(max(P * 4, n) * C), low(4 * C * C)
         self.strips = Place(attention.strip_numbers(T))

@@ -60,8 +60,8 @@ def layer_norm_backward(
 
 
 @njit(**OPTIONS)
-def add_column_sums(matrix: int, R: int, n: int, out: int) -> None:
+def add_column_sums(matrix: int, row_bytes: int, R: int, n: int, out: int) -> None:
     """Add each column's sum over the rows of a bfloat16 matrix (R, n), four at a time: the gradient of a bias."""
     for r in range(0, R, 4):
-        row = matrix + 2 * n * r
-        rows.add_four_rows_low(row, row + 2 * n, row + 4 * n, row + 6 * n, out, n)
+        row = matrix + row_bytes * r
+        rows.add_four_rows_low(row, row + row_bytes, row + 2 * row_bytes, row + 3 * row_bytes, out, n)

@@ -123,12 +123,12 @@ class ThreadPass:
         )  # fmt: skip
         self.norm(n + 1, first, last, o[LN_2], o[LN_2_BIAS])
         product(
-            GELU, b.normal.at(n + 1, first), 2 * C, False, R, C, packs + 2 * o[FC], 4 * C, scratch, wide, 8 * C,
-            active, 8 * C, weights + 4 * o[FC_BIAS],
+            GELU, b.normal.at(n + 1, first), 2 * C, False, R, C, packs + 2 * o[FC], 4 * C, scratch,
+            wide, b.wide.row_bytes, active, b.active.row_bytes, weights + 4 * o[FC_BIAS],
         )  # fmt: skip
         product(
-            RESIDUAL, active, 8 * C, False, R, 4 * C, packs + 2 * o[OUT], C, scratch, b.x.at(n + 2, first), 4 * C,
-            b.x.at(n + 1, first), 4 * C, weights + 4 * o[OUT_BIAS],
+            RESIDUAL, active, b.active.row_bytes, False, R, 4 * C, packs + 2 * o[OUT], C, scratch,
+            b.x.at(n + 2, first), 4 * C, b.x.at(n + 1, first), 4 * C, weights + 4 * o[OUT_BIAS],
         )  # fmt: skip
 
     def norm(self, n: int, first: int, last: int, gain: int, bias: int) -> None:
@@ -151,16 +151,20 @@ class ThreadPass:
         )  # fmt: skip
 
     def add_weight_gradient(
-        self, left: int, n: int, right: int, k: int, R: int, matrix: int, bias: int
-    ) -> None:
-        """Add leftᵀ · right, (R, N) and (R, K), to the matrix at a place, and left's column sums to the bias."""
-        b, packed = self.b, self.b.packed.at()
-        pack_right(right, 2 * k, R, k, packed)
+        self, left: int, n: int, right: int, k: int, R: int, matrix: int, bias: int, *, left_row: int = 0,
+        right_row: int = 0,
+    ) -> None:  # fmt: skip
+        """Add leftᵀ · right, (R, N) and (R, K), to the matrix at a place, and left's column sums to the bias.
+
+        Rows lie `left_row` and `right_row` bytes apart, 0 where they follow one another.
+        """
+        b, packed, left_row = self.b, self.b.packed.at(), left_row or 2 * n
+        pack_right(right, right_row or 2 * k, R, k, packed)
         product(
-            self.weight_mode, left, 2 * n, True, n, R, packed, k, b.scratch.at(), self.gradients + 4 * matrix, 4 * k,
+            self.weight_mode, left, left_row, True, n, R, packed, k, b.scratch.at(), self.gradients + 4 * matrix, 4 * k,
             0, 0, 0,
         )  # fmt: skip
-        fn.add_column_sums(left, R, n, self.gradients + 4 * bias)
+        fn.add_column_sums(left, left_row, R, n, self.gradients + 4 * bias)
 
     def turn(self, matrix: int, n: int, k: int) -> int:
         """The address of a packed matrix (N, K), given by its place, packed for products over N instead."""
@@ -171,15 +175,18 @@ class ThreadPass:
     def mlp_backward(self, layer: int, first: int, last: int) -> None:
         """One layer's second sub-block over rows [first, last)."""
         b, o, C, n, R = self.b, self.net.layers[layer], self.C, 2 * layer, last - first
-        scratch, d_wide = b.scratch.at(), b.d_wide.at()
+        scratch, d_wide, wide_row = b.scratch.at(), b.d_wide.at(), b.wide.row_bytes
         wide, low = b.wide.at(layer, first), b.dx_low.at(row=first)
         product(
-            SLOPE, low, 2 * C, False, R, C, self.turn(o[OUT], C, 4 * C), 4 * C, scratch, d_wide, 8 * C, wide, 8 * C, 0
+            SLOPE, low, 2 * C, False, R, C, self.turn(o[OUT], C, 4 * C), 4 * C, scratch, d_wide, wide_row, wide,
+            wide_row, 0,
         )  # fmt: skip
-        self.add_weight_gradient(low, C, wide, 4 * C, R, o[OUT], o[OUT_BIAS])
-        self.add_weight_gradient(d_wide, 4 * C, b.normal.at(n + 1, first), C, R, o[FC], o[FC_BIAS])
+        self.add_weight_gradient(low, C, wide, 4 * C, R, o[OUT], o[OUT_BIAS], right_row=wide_row)
+        self.add_weight_gradient(
+            d_wide, 4 * C, b.normal.at(n + 1, first), C, R, o[FC], o[FC_BIAS], left_row=wide_row
+        )  # fmt: skip
         product(
-            SET, d_wide, 8 * C, False, R, 4 * C, self.turn(o[FC], 4 * C, C), C, scratch, b.d_normal.at(row=first),
+            SET, d_wide, wide_row, False, R, 4 * C, self.turn(o[FC], 4 * C, C), C, scratch, b.d_normal.at(row=first),
             4 * C, 0, 0, 0,
         )  # fmt: skip
         self.norm_backward(n + 1, first, last, o[LN_2], o[LN_2_BIAS])
