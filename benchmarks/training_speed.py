@@ -154,8 +154,8 @@ def report(options: argparse.Namespace, rows: dict[str, list[list[float]]]) -> N
     n, n_rounds = SHAPES[options.small][3] * SHAPES[options.small][5], min(map(len, rows.values()))
     lines = [
         f"# Training speed, {'10M, 8 × 256' if options.small else '124M, 4 × 1,024'} tokens a step", "",
-        f"{os.cpu_count()} cores, torch {torch.__version__}, transformers {transformers.__version__}, {n_rounds} rounds, "
-        f"load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}"
+        f"{os.cpu_count()} cores, torch {torch.__version__}, transformers {transformers.__version__}, "
+        f"{n_rounds} rounds, load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}"
         + ("" if options.nanogpt else "; nanoGPT absent"), "",
         f"| | tokens/s best | median | per processor second | loss after {n_rounds + 3} steps | peak GB |",
         "| --- | --- | --- | --- | --- | --- |",
