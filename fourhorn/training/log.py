@@ -104,7 +104,7 @@ def draw_loss(run: Path) -> Path:
     return path
 
 
-def _band(run: Path, last: int) -> list[tuple[float, float]]:
+def _band(run: Path, last: int) -> list[tuple[int, float]]:
     """The outline of the reference band up to a step; empty where no curve holds."""
     if not (run / "options.json").exists():
         return []
