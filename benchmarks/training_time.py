@@ -29,7 +29,7 @@ from fourhorn.runtime import Runtime, set_threads  # noqa: E402
 from fourhorn.training import flat, native  # noqa: E402
 from fourhorn.training.batches import Batch  # noqa: E402
 from fourhorn.training.config import TrainConfig  # noqa: E402
-from fourhorn.training.kernels import head, product, whole  # noqa: E402
+from fourhorn.training.kernels import finish, head, whole  # noqa: E402
 from fourhorn.training.memory import peak_flops  # noqa: E402
 from fourhorn.training.trainer import Trainer  # noqa: E402
 
@@ -59,7 +59,7 @@ def of_product(mode: int, left: int, left_row: int, turned: bool, m: int, k: int
     """What a matrix product of the layers is for."""
     if turned:
         return "weight gradients"
-    if mode in (product.SLOPE, product.SET) or (mode == product.LOW and others[-1] in zeros):
+    if mode in (finish.SLOPE, finish.SET) or (mode == finish.LOW and others[-1] in zeros):
         return "input gradients"
     return "forward products"
 
