@@ -120,9 +120,6 @@ def main() -> None:
     if options.worker:
         worker(options.worker, options.small, options.nanogpt)
         return
-    import torch
-    import transformers
-
     rivals = ["fourhorn, kernels", "fourhorn, PyTorch only", "Hugging Face bf16"]
     rivals += ["nanoGPT bf16 compiled"] if options.nanogpt else []
     rivals = [name for name in rivals if not options.only or name.startswith(tuple(options.only))]
@@ -142,26 +139,42 @@ def main() -> None:
             row = json.loads(line)
             if round_:
                 rows[name].append(row)
-    n = SHAPES[options.small][3] * SHAPES[options.small][5]
+        if round_:
+            report(options, rows)  # after every round: what was measured stays if the run is cut short
+    for process in processes.values():
+        process.stdin.close()
+        process.wait()
+
+
+def report(options: argparse.Namespace, rows: dict[str, list[list[float]]]) -> None:
+    """Print what was measured so far and write it into `results/`."""
+    import torch
+    import transformers
+
+    n, n_rounds = SHAPES[options.small][3] * SHAPES[options.small][5], min(map(len, rows.values()))
     lines = [
         f"# Training speed, {'10M, 8 × 256' if options.small else '124M, 4 × 1,024'} tokens a step", "",
         f"{os.cpu_count()} cores, torch {torch.__version__}, transformers {transformers.__version__}, "
-        f"load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}"
+        f"{n_rounds} rounds, load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}"
         + ("" if options.nanogpt else "; nanoGPT absent"), "",
-        f"| | tokens/s best | median | per processor second | loss after {options.rounds + 3} steps | peak GB |",
+        f"| | tokens/s best | median | per processor second | loss after {n_rounds + 3} steps | peak GB |",
         "| --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip
+    speeds = {}
     for name, steps in rows.items():
         wall, spent = [s[0] for s in steps], [s[1] for s in steps]
+        speeds[name] = (n / min(wall), n / statistics.median(wall))
         lines.append(
             f"| {name} | {n / min(wall):,.0f} | {n / statistics.median(wall):,.0f} | {n / min(spent):,.0f} | "
             f"{steps[-1][2]:.3f} | {steps[-1][3]:.1f} |"
         )
-    for process in processes.values():
-        process.stdin.close()
-        process.wait()
-    text = "\n".join(lines) + "\n"
-    print(text)
+    first, *others = speeds
+    ratios = [
+        f"{name} {speeds[first][0] / speeds[name][0]:.2f}× (best), {speeds[first][1] / speeds[name][1]:.2f}× (median)"
+        for name in others
+    ]
+    text = "\n".join([*lines, "", f"{first} beside {'; '.join(ratios)}."]) + "\n"
+    print(text, flush=True)
     name = f"training_speed{'_small' if options.small else ''}.md"
     (ROOT / "benchmarks" / "results" / name).write_text(text)
 

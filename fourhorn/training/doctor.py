@@ -2,7 +2,7 @@
 
 Facts only: versions, device, number formats, memory, speed of a matrix product, kernels and why they are not used,
 extras and what is missing of them, released weights that are here, and for a run folder its loss against what an
-untrained model has, its pace, skipped steps and the state of its files.
+untrained model and published runs have, its pace, skipped steps and the state of its files.
 """
 
 import importlib.metadata
@@ -17,7 +17,9 @@ from fourhorn.errors import UserError
 from fourhorn.files import read_json, version
 from fourhorn.model.config import SIZES, GPT2Config
 from fourhorn.runtime import available_memory_bytes, has_amx, n_cores, runtime
+from fourhorn.training.config import TrainConfig
 from fourhorn.training.log import read_metrics
+from fourhorn.training.reference import against_reference
 from fourhorn.training.state import folder_of, steps_saved, verify
 
 
@@ -116,6 +118,11 @@ def of_run(run: Path) -> list[tuple[str, str]]:
     if losses:
         untrained = math.log(options["n_vocab"])
         facts.append(("loss", loss_verdict(losses, untrained)))
+        config, recent = TrainConfig.from_dict(options), losses[-20:]
+        beside = against_reference(
+            sum(recent) / len(recent), config.model(), rows[-1]["step"], config.tokens_per_step
+        )
+        facts += [("loss beside others'", beside)] if beside else []
         rates = sorted(row["tokens_per_second"] for row in rows if "tokens_per_second" in row)
         facts.append(("tokens/s", f"median {rates[len(rates) // 2]:,.0f}, best {rates[-1]:,.0f}"))
     if held:

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from fourhorn.errors import UserError
-from fourhorn.files import atomic_write
+from fourhorn.files import atomic_write, read_json
+from fourhorn.training.config import TrainConfig
+from fourhorn.training.reference import BEFORE, expected_loss
 
 
 class Metrics:
@@ -88,16 +90,29 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 640, 360, 52, 36, 16
 
 
 def draw_loss(run: Path) -> Path:
-    """Draw `loss.svg` from `metrics.jsonl`: the training loss, smoothed, and the held-out loss as dots."""
+    """Draw `loss.svg` from `metrics.jsonl`: the training loss, smoothed, held-out losses, the reference band."""
     rows = read_metrics(run)
     train = [(row["step"], row["loss"]) for row in rows if row.get("loss") is not None]
     held = [(row["step"], row["val_loss"]) for row in rows if row.get("val_loss") is not None]
     points = _smoothed(train)
-    every = points + held
     path = run / "loss.svg"
     with atomic_write(path, "w") as file:
-        file.write(_svg(points, held, every) if every else '<svg xmlns="http://www.w3.org/2000/svg"/>\n')
+        band = _band(run, rows[-1]["step"]) if rows else []
+        file.write(
+            _svg(points, held, band) if points + held else '<svg xmlns="http://www.w3.org/2000/svg"/>\n'
+        )
     return path
+
+
+def _band(run: Path, last: int) -> list[tuple[int, float]]:
+    """The outline of the reference band up to a step; empty where no curve holds."""
+    if not (run / "options.json").exists():
+        return []
+    config = TrainConfig.from_dict(read_json(run / "options.json"))
+    steps = range(BEFORE, last + 1, max((last - BEFORE) // 100, 1))
+    found = [(step, expected_loss(config.model(), step, config.tokens_per_step)) for step in steps]
+    held = [(step, expected) for step, expected in found if expected]
+    return [(step, e.low) for step, e in held] + [(step, e.high) for step, e in reversed(held)]
 
 
 def _smoothed(points: list[tuple[int, float]], n_bins: int = 200) -> list[tuple[float, float]]:
@@ -106,7 +121,8 @@ def _smoothed(points: list[tuple[int, float]], n_bins: int = 200) -> list[tuple[
     return [(sum(s for s, _ in part) / len(part), sum(v for _, v in part) / len(part)) for part in bins]
 
 
-def _svg(train: list[Any], held: list[Any], every: list[Any]) -> str:
+def _svg(train: list[Any], held: list[Any], band: list[Any]) -> str:
+    every = train + held + band
     last = max(s for s, _ in every) or 1
     low, high = min(v for _, v in every), max(v for _, v in every)
     span = (high - low) or 1.0
@@ -130,6 +146,9 @@ def _svg(train: list[Any], held: list[Any], every: list[Any]) -> str:
         out.append(
             f'<text x="{place(at, low).split(",")[0]}" y="{_HEIGHT - 16}" text-anchor="middle">{at:,.0f}</text>'
         )
+    if band:
+        outline = " ".join(place(*point) for point in band)
+        out.append(f'<polygon points="{outline}" fill="#3567a8" opacity="0.12"/>')
     line = " ".join(place(*point) for point in train)
     out.append(f'<polyline points="{line}" fill="none" stroke="#3567a8" stroke-width="1.5"/>')
     for point in held:
@@ -141,5 +160,9 @@ def _svg(train: list[Any], held: list[Any], every: list[Any]) -> str:
     out.append(
         f'<text x="{_WIDTH - 16}" y="{_TOP + 24}" text-anchor="end" fill="#c1432f">held-out loss</text>'
     )
+    if band:
+        out.append(
+            f'<text x="{_WIDTH - 16}" y="{_TOP + 40}" text-anchor="end" fill="#777">band: others on web text</text>'
+        )
     out.append(f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 2}" text-anchor="middle">step</text></svg>\n')
     return "\n".join(out)

@@ -89,7 +89,7 @@ def _measured_amx() -> float:
     import torch
 
     from fourhorn.training.kernels.amx import BLOCK, keep_busy
-    from fourhorn.training.kernels.whole import aligned
+    from fourhorn.training.kernels.buffers import aligned
 
     n_threads, n, best = torch.get_num_threads(), 10_000, 0.0
     places = [

@@ -48,13 +48,15 @@ class NativePass:
             n_threads, thread_name_prefix="fourhorn-kernels", initializer=_may_use_tiles
         )
         self._flatten()
-        self.shares: list[int] = []
-        self.buffers: list[Any] = []
+        self.shares: list[tuple[int, int]] = []  # each thread's rows, and how many are a sequence
+        self.passes: list[Any] = []
         self.gradients: list[Any] = []
         self.fresh = True
 
     def _flatten(self) -> None:
         """Move the parameters into one buffer, the embedding last with room for its padding."""
+        from fourhorn.training.kernels.whole import Network
+
         named = dict(self.model.named_parameters())
         order = [name for name in named if name != "wte.weight"] + ["wte.weight"]
         offsets, at = {}, 0
@@ -72,32 +74,40 @@ class NativePass:
         _give_back_freed()
         kinds = [f"{part}.{kind}" for part in ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")
                  for kind in ("weight", "bias")]  # fmt: skip
-        table = [[offsets[f"h.{layer}.{kind}"] for kind in kinds] for layer in range(self.config.n_layer)]
-        last = [offsets[n] for n in ("ln_f.weight", "ln_f.bias", "wte.weight", "wpe.weight")]
-        self.table = np.array([*table, last + [0] * 8], np.int64)
+        layers = [[offsets[f"h.{layer}.{kind}"] for kind in kinds] for layer in range(self.config.n_layer)]
+        final = [offsets[n] for n in ("ln_f.weight", "ln_f.bias", "wte.weight", "wpe.weight")]
         self.packs = aligned_zeros(self.n_numbers, np.uint16)
         self.head = aligned_zeros(padded * self.config.n_embd, np.uint16)
+        c = self.config
+        addresses = [array.ctypes.data for array in (self.flat, self.packs, self.head)]
+        self.network = Network(c.n_layer, c.n_head, c.n_embd, c.n_vocab, layers, final, *addresses)
+        # Passes set the gradients of matrices where a step begins, and add to all others.
+        self.added = [
+            slice(offsets[name], offsets[name] + p.numel())
+            for name, p in named.items() if p.ndim == 1 or name == "wpe.weight"
+        ]  # fmt: skip
 
     def _prepare(self, n_sequences: int, T: int) -> None:
-        """Buffers for the threads' shares of a micro-batch."""
-        from fourhorn.training.kernels.whole import make_buffers
+        """The threads' passes over their shares of a micro-batch."""
+        from fourhorn.training.kernels.whole import ThreadPass
 
         n = min(self.n_threads, n_sequences)
-        shares = [len(part) for part in np.array_split(np.arange(n_sequences), n)]
+        shares = [(len(part) * T, T) for part in np.array_split(np.arange(n_sequences), n)]
         if shares == self.shares:
             return
-        c = self.config
-        V = (c.n_vocab + 31) // 32 * 32
         self.shares = shares
-        self.buffers = []  # the old ones go first
-        self.buffers = [make_buffers(c.n_layer, share * T, T, c.n_embd, c.n_head, V) for share in shares]
+        self.passes = []  # the old ones' buffers go first
         if len(self.gradients) != n:
             for p in self.model.parameters():
                 p.grad = None
             self.gradients = [torch.from_numpy(aligned_zeros(self.n_numbers, np.float32)) for _ in shares]
+        self.passes = [
+            ThreadPass(self.network, rows, T, gradient.numpy())
+            for (rows, T), gradient in zip(shares, self.gradients, strict=True)
+        ]
 
-    def _pack(self, *, begin: bool = False) -> None:
-        """The weights as the products want them, after every update; `begin`: gradients at zero as well."""
+    def _pack(self) -> None:
+        """The weights as the products want them, after every update."""
         from fourhorn.training.kernels.whole import pack_head, pack_weights
 
         C = self.config.n_embd
@@ -114,18 +124,16 @@ class NativePass:
             if worker == self.n_threads - 1:
                 head = self.offsets["wte.weight"]
                 pack_head(self.flat, head, self.config.n_vocab, C, low, self.packs, self.head)
-            if begin and worker < len(self.gradients):
-                self.gradients[worker].numpy()[:] = 0
 
         list(self.pool.map(work, range(self.n_threads)))
 
     def accumulate(self, batch: Batch, scale: float) -> float:
         """The loss of a micro-batch, its gradients added to those of the step."""
         self._prepare(*batch.inputs.shape)
-        if self.fresh:
-            self._pack(begin=True)
-            self.fresh = False
-        return self._run(batch, scale, learn=True)
+        fresh, self.fresh = self.fresh, False
+        if fresh:
+            self._pack()
+        return self._run(batch, scale, learn=True, fresh=fresh)
 
     def loss(self, batch: Batch, *, changed: bool) -> float:
         """The summed loss of a batch, without gradients; `changed`: the weights are new since the last call."""
@@ -134,23 +142,21 @@ class NativePass:
             self._pack()
         return self._run(batch, 1.0, learn=False)
 
-    def _run(self, batch: Batch, scale: float, *, learn: bool) -> float:
-        from fourhorn.training.kernels.whole import training_pass
-
+    def _run(self, batch: Batch, scale: float, *, learn: bool, fresh: bool = False) -> float:
         n, T = batch.inputs.shape
         weights = batch.weights if batch.weights is not None else np.ones((n, T), np.float32)
-        weights = (weights * np.float32(scale)).astype(np.float32)
-        c = self.config
-        wte, wpe = (self.model.get_parameter(f"{name}.weight").detach().numpy() for name in ("wte", "wpe"))
-        ends = np.cumsum(self.shares)
+        weights = (weights * np.float32(scale)).astype(np.float32).reshape(-1)
+        inputs, targets = batch.inputs.flatten(), batch.targets.flatten()
+        ends = np.cumsum([rows for rows, _ in self.shares])
 
         def work(i: int) -> float:
-            rows = slice(ends[i] - self.shares[i], ends[i])
-            return float(training_pass(
-                batch.inputs[rows].flatten(), batch.targets[rows].flatten(),
-                weights[rows].reshape(-1), T, c.n_head, c.n_vocab, self.flat, self.table, self.packs, self.head,
-                self.gradients[i].numpy(), wte, wpe, self.buffers[i], learn,
-            ))  # fmt: skip
+            if fresh:
+                gradient = self.gradients[i].numpy()
+                for part in self.added:
+                    gradient[part] = 0
+            rows = slice(ends[i] - self.shares[i][0], ends[i])
+            run = self.passes[i].run
+            return float(run(inputs[rows], targets[rows], weights[rows], learn=learn, fresh=fresh))
 
         return sum(self.pool.map(work, range(len(self.shares))))
 
@@ -181,7 +187,7 @@ class NativePass:
 
 def aligned_zeros(n: int, kind: Any) -> Any:
     """A vector of zeros that begins on a cache line."""
-    from fourhorn.training.kernels.whole import aligned
+    from fourhorn.training.kernels.buffers import aligned
 
     array = aligned((n,), kind)
     array[:] = 0

@@ -1,10 +1,15 @@
 """Samples are a pure function of their number."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fourhorn.tokenizer.tokens import TokenShards
 from fourhorn.training.batches import Batches, Windows, held_out_parts, key_of, permuted
+from tests.training.conftest import made_up_ids, write_shards
 
 
 class Counting:
@@ -51,9 +56,27 @@ def test_the_same_samples_at_world_sizes_1_2_and_4_for_10000_steps() -> None:
             assert np.array_equal(np.stack(mine), whole[::97, rank * share : (rank + 1) * share])
 
 
-def test_a_position_far_away_costs_no_more() -> None:
-    batches = Batches(Counting(100_000), n_ctx=8, seed=7)
-    assert batches.starts(512 * 1_000_000, 4).tolist() == batches.starts(512 * 1_000_000, 8).tolist()[:4]
+def test_step_1000000_of_a_real_shard_is_found_by_arithmetic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = made_up_ids(5000, 64, 3)
+    write_shards(tmp_path / "train", ids, 64)
+    stream, position = TokenShards(tmp_path / "train"), 512 * 1_000_000
+    reads, real = [], TokenShards.read
+    monkeypatch.setattr(TokenShards, "read", lambda self, *place: reads.append(place) or real(self, *place))
+    batches = Batches(stream, n_ctx=8, seed=7)
+    batch = batches.read(position, 4)
+    assert len(reads) == 4  # nothing before is read
+    # By hand: the pass, its offset, and where its permutation takes the window's number.
+    n = (5000 - 1) // 8 - 1
+    for i, inputs in enumerate(batch.inputs):
+        one, index = divmod(position + i, n)
+        order = permuted(np.array([index]), n, key_of(7, one, 2))
+        start = int(order[0]) * 8 + int(key_of(7, one, 1)) % 8
+        assert inputs.tolist() == ids[start : start + 8].tolist()
+    # Every window of that pass is met once, as in the first.
+    first = position // n * n
+    assert sorted((batches.starts(first, n) - batches.starts(first, n).min()) // 8) == list(range(n))
 
 
 def test_keys_depend_on_every_part_and_their_order() -> None:

@@ -40,6 +40,19 @@ def test_a_run_leaves_what_is_promised(unbroken: Path) -> None:
     assert rows[-1]["val_loss"] < 4.2
 
 
+def test_the_progress_line_never_claims_more_than_the_hardware_has(
+    options: Options, tokens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        loop, "peak_flops", lambda place: 1.0
+    )  # as measured while other programs took the machine
+    train(tokens, tmp_path / "run", config=options(max_steps=4))
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    shares = [row["mfu"] for row in rows if "mfu" in row]
+    assert shares[0] == 1.0
+    assert all(0 < share <= 1 for share in shares)
+
+
 def test_the_first_losses_are_golden(options: Options, tokens: Path, tmp_path: Path) -> None:
     train(tokens, tmp_path / "run", config=options(dropout=0.0, max_steps=4))
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]

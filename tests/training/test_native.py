@@ -12,11 +12,13 @@ from fourhorn.runtime import Runtime
 from fourhorn.training import optimizer as optim
 from fourhorn.training.batches import Batch
 from fourhorn.training.config import TrainConfig
+from fourhorn.training.kernels import buffers
 from fourhorn.training.learner import Learner
 from fourhorn.training.native import NativePass, why_not
 from fourhorn.training.trainer import Trainer
 
-SHAPE = GPT2Config(2, 2, 64, n_ctx=64, n_vocab=1100, dropout=0.0)
+# Two groups of strips in attention, more than one panel of rows and chunk of columns in products.
+SHAPE = GPT2Config(2, 2, 64, n_ctx=192, n_vocab=1100, dropout=0.0)
 
 
 def test_what_stands_against_the_kernels_is_said() -> None:
@@ -25,15 +27,21 @@ def test_what_stands_against_the_kernels_is_said() -> None:
     assert "multiples of 32" in why_not(GPT2Config(2, 4, 64, dropout=0.0), "cpu", "bfloat16")
 
 
+@pytest.mark.parametrize("cached", [buffers.CACHED_BYTES, 0])
 @pytest.mark.skipif(bool(why_not(SHAPE, "cpu", "bfloat16")), reason="this CPU has no AMX")
-def test_loss_and_gradients_are_those_of_the_pytorch_path() -> None:
+def test_loss_and_gradients_are_those_of_the_pytorch_path(
+    cached: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        buffers, "CACHED_BYTES", cached
+    )  # a layer works on a sequence, or on all rows, at once
     torch.manual_seed(0)
     model = GPT2(SHAPE)
     with torch.no_grad():
         for p in model.parameters():
             p.add_(torch.randn_like(p) * 0.02)
     rng = np.random.default_rng(0)
-    windows, counted = rng.integers(0, 1100, (3, 65)), (rng.random((3, 64)) < 0.7).astype(np.float32)
+    windows, counted = rng.integers(0, 1100, (7, 193)), (rng.random((7, 192)) < 0.7).astype(np.float32)
     batch = Batch(windows[:, :-1], windows[:, 1:], counted)
     scale = 1.0 / float(counted.sum())
     gradients = {}
@@ -59,6 +67,15 @@ def test_loss_and_gradients_are_those_of_the_pytorch_path() -> None:
     native.accumulate(batch, scale)
     native.finish()
     assert torch.equal(first, torch.cat([p.grad.flatten() for p in model.parameters()]))
+    for _ in range(2):  # a step of two micro-batches
+        native.accumulate(batch, scale / 2)
+    native.finish()
+    torch.testing.assert_close(
+        torch.cat([p.grad.flatten() for p in model.parameters()]),
+        first,
+        rtol=0.01,
+        atol=1e-4 * first.abs().max().item(),
+    )
 
 
 @pytest.mark.skipif(bool(why_not(SHAPE, "cpu", "bfloat16")), reason="this CPU has no AMX")

@@ -11,6 +11,7 @@ Source of the formats: Intel 64 and IA-32 Architectures Software Developer's Man
 
 import ctypes
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -83,14 +84,72 @@ def _load_configuration(typing_context, address):  # type: ignore[no-untyped-def
 
 
 @intrinsic
-def release_tiles(typing_context):  # type: ignore[no-untyped-def]
-    """Give the tiles back, so that the kernel need not save them."""
-
+def _release_tiles(typing_context):  # type: ignore[no-untyped-def]
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         _call(builder, "llvm.x86.tilerelease", [])
         return context.get_dummy_value()
 
     return types.void(), generate
+
+
+def _fetch(builder: Any, address: Any, *, level: int, to_write: bool) -> None:
+    """Ask for the cache line at an address that will be needed soon, into a level of cache; any address will do."""
+    closeness = 4 - level  # LLVM's word for it
+    _call(
+        builder, "llvm.prefetch.p0",
+        [(_I8.as_pointer(), _pointer(builder, address)), (_I32, int(to_write)), (_I32, closeness), (_I32, 1)],
+    )  # fmt: skip
+
+
+def _fetch_lines(builder: Any, index: Any, lines: Any, n_lines: Any) -> None:
+    """Ask for `n_lines` cache lines to read, the `index`-th such part of what begins at `lines`."""
+    with cgutils.for_range(builder, n_lines) as loop:
+        line = builder.add(builder.mul(index, n_lines), loop.index)
+        place = builder.add(lines, builder.shl(line, ir.Constant(_I64, 6)))
+        _fetch(builder, place, level=2, to_write=False)
+
+
+def _fetch_rows(builder: Any, index: Any, rows: Any, row_bytes: Any, apart: Any, n_rows: Any) -> None:
+    """Ask for `n_rows` rows of a block to change, the `index`-th such part of them.
+
+    Of each row, `row_bytes` after the one before, the line at its beginning and the one `apart` bytes on.
+    """
+    with cgutils.for_range(builder, n_rows) as loop:
+        number = builder.add(builder.mul(index, n_rows), loop.index)
+        place = builder.add(rows, builder.mul(number, row_bytes))
+        _fetch(builder, place, level=1, to_write=True)
+        _fetch(builder, builder.add(place, apart), level=1, to_write=True)
+
+
+def _multiply(builder: Any, left: Any, right: Any) -> None:
+    """Add the product of two packed blocks to the result's tiles; loads stand between the products they serve."""
+    _load(builder, 4, left, 0)
+    for right_half in range(2):
+        _load(builder, 6 + right_half, right, 1024 * right_half)
+        _call(builder, "llvm.x86.tdpbf16ps", [(_I8, right_half), (_I8, 4), (_I8, 6 + right_half)])
+    _load(builder, 5, left, 1024)
+    for right_half in range(2):
+        _call(builder, "llvm.x86.tdpbf16ps", [(_I8, 2 + right_half), (_I8, 5), (_I8, 6 + right_half)])
+
+
+def _block_product(builder: Any, arguments: Any, meanwhile: Callable[[Any], None] | None = None) -> None:
+    """The code of `add_block_product`; `meanwhile(index)` writes what else is done with each of the products."""
+    out, out_row, start, start_row, left, right, n_blocks = arguments
+    with builder.if_else(builder.icmp_signed("==", start, ir.Constant(_I64, 0))) as (zero, go_on):
+        with zero:
+            for tile in range(4):
+                _call(builder, "llvm.x86.tilezero", [(_I8, tile)])
+        with go_on:
+            for tile, place in enumerate(_quarters(builder, start, start_row)):
+                _load(builder, tile, place, 0, start_row)
+    with cgutils.for_range(builder, n_blocks) as loop:
+        step = builder.mul(loop.index, ir.Constant(_I64, _BLOCK_BYTES))
+        _multiply(builder, builder.add(left, step), builder.add(right, step))
+        if meanwhile is not None:
+            meanwhile(loop.index)
+    for tile, place in enumerate(_quarters(builder, out, out_row)):
+        target = _pointer(builder, place)
+        _call(builder, "llvm.x86.tilestored64", [(_I8, tile), (_I8.as_pointer(), target), (_I64, out_row)])
 
 
 @intrinsic
@@ -101,31 +160,29 @@ def add_block_product(typing_context, out, out_row, start, start_row, left, righ
     """
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        out, out_row, start, start_row, left, right, n_blocks = arguments
-        with builder.if_else(builder.icmp_signed("==", start, ir.Constant(_I64, 0))) as (zero, go_on):
-            with zero:
-                for tile in range(4):
-                    _call(builder, "llvm.x86.tilezero", [(_I8, tile)])
-            with go_on:
-                for tile, place in enumerate(_quarters(builder, start, start_row)):
-                    _load(builder, tile, place, 0, start_row)
-        with cgutils.for_range(builder, n_blocks) as loop:
-            step = builder.mul(loop.index, ir.Constant(_I64, _BLOCK_BYTES))
-            a, b = builder.add(left, step), builder.add(right, step)
-            _load(builder, 4, a, 0)
-            _load(builder, 6, b, 0)
-            _load(builder, 5, a, 1024)
-            _load(builder, 7, b, 1024)
-            for result, one, other in ((0, 4, 6), (1, 4, 7), (2, 5, 6), (3, 5, 7)):
-                _call(builder, "llvm.x86.tdpbf16ps", [(_I8, result), (_I8, one), (_I8, other)])
-        for tile, place in enumerate(_quarters(builder, out, out_row)):
-            target = _pointer(builder, place)
-            _call(
-                builder, "llvm.x86.tilestored64", [(_I8, tile), (_I8.as_pointer(), target), (_I64, out_row)]
-            )
+        _block_product(builder, arguments)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 7), generate
+
+
+@intrinsic
+def add_block_product_and_fetch(  # type: ignore[no-untyped-def]
+    typing_context, out, out_row, start, start_row, left, right, n_blocks, lines, n_lines, first, first_row,
+    first_apart, n_first, second, second_row, second_apart, n_second
+):  # fmt: skip
+    """`add_block_product` that asks for `n_lines` lines and rows of two other blocks with each of the products."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        def meanwhile(index: Any) -> None:
+            _fetch_lines(builder, index, *arguments[7:9])
+            _fetch_rows(builder, index, *arguments[9:13])
+            _fetch_rows(builder, index, *arguments[13:])
+
+        _block_product(builder, arguments[:7], meanwhile)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 17), generate
 
 
 @intrinsic
@@ -199,6 +256,12 @@ def configure_tiles() -> None:
         layout[16 + 2 * tile] = 64
         layout[48 + tile] = 16
     _load_configuration(address(layout))
+
+
+@njit(**OPTIONS)
+def release_tiles() -> None:
+    """Give the tiles back, so that the system need not save them."""
+    _release_tiles()
 
 
 @njit(**OPTIONS)

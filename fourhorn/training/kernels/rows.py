@@ -143,6 +143,27 @@ def _four_rows(b: Any, at: Any, floats: Any, i: Any) -> None:
     _put_four(_four(b, at[4], i) + ((one + two) + (three + four)), at[4], i)
 
 
+@intrinsic
+def number_at(typing_context, address):  # type: ignore[no-untyped-def]
+    """The float32 at an address."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.load(v.at(builder, arguments[0], v.FLOAT))
+
+    return types.float32(types.int64), generate
+
+
+@intrinsic
+def put_number(typing_context, address, value):  # type: ignore[no-untyped-def]
+    """Store a float32 at an address."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        builder.store(arguments[1], v.at(builder, arguments[0], v.FLOAT))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.float32), generate
+
+
 largest = _row_kernel(lambda b, at, floats, i: _four(b, at[0], i), 1, 0, "max")
 largest_low = _row_kernel(lambda b, at, floats, i: _two(b, at[0], i), 1, 0, "max")
 # (row, out, count, scale, shift): out = exp(row · scale − shift) in packed blocks; their sum
@@ -171,6 +192,10 @@ normalized = _row_kernel(_normalized, 4, 2)
 norm_sums = _row_kernel(_norm_sums, 5, 2, "sum")
 # (d, row, gain, dx, dx_low, count, mean, factor, first, second): adds the gradient by the row to dx, also as bfloat16
 norm_slopes = _row_kernel(_norm_slopes, 5, 4)
+# (a, b, out, count): out = a + b
+sum_of_two = _row_kernel(
+    lambda b, at, floats, i: _put_four(_four(b, at[0], i) + _four(b, at[1], i), at[2], i), 3, 0
+)
 # (row, other, count): row += other
 added = _row_kernel(
     lambda b, at, floats, i: _put_four(_four(b, at[0], i) + _four(b, at[1], i), at[0], i), 2, 0

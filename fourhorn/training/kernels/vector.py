@@ -32,8 +32,9 @@ class _BFloat(ir.Type):  # type: ignore[misc]
         return hash(_BFloat)
 
 
-# What the processor's conversion gives: bfloat lanes since LLVM 16, plain 16-bit lanes before.
-_NARROW = ir.VectorType(_BFloat() if binding.llvm_version_info[0] >= 16 else I16, LANES)
+# What the processor's conversions give: bfloat lanes since LLVM 16, plain 16-bit lanes before.
+_LOW_LANE = _BFloat() if binding.llvm_version_info[0] >= 16 else I16
+_NARROW, _NARROW_PAIR = (ir.VectorType(_LOW_LANE, n) for n in (LANES, 2 * LANES))
 
 
 class Vector:
@@ -178,3 +179,16 @@ def store_low(x: Vector, address: Any) -> None:
     b = x.builder
     low = call(b, "llvm.x86.avx512bf16.cvtneps2bf16.512", _NARROW, x.value)
     b.store(b.bitcast(low, SHORTS), at(b, address, SHORTS), align=2)
+
+
+def store_pair(low: Vector, high: Vector, address: Any) -> None:
+    """Two stretches of sixteen float32 numbers, one after the other, to an address."""
+    store(low, address)
+    store(high, low.builder.add(address, ir.Constant(I64, 4 * LANES)))
+
+
+def store_pair_low(low: Vector, high: Vector, address: Any) -> None:
+    """The same as bfloat16, a whole cache line at once."""
+    b, kind = low.builder, ir.VectorType(I16, 2 * LANES)
+    both = call(b, "llvm.x86.avx512bf16.cvtne2ps2bf16.512", _NARROW_PAIR, high.value, low.value)
+    b.store(b.bitcast(both, kind), at(b, address, kind), align=2)
