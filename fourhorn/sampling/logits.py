@@ -64,6 +64,19 @@ def choose(logits: Tensor, params: Sequence[SamplingParams], uniforms: Sequence[
     return tokens
 
 
+def slack(logits: Tensor, params: SamplingParams, uniform: float, token: int) -> float:
+    """How far a token was from being drawn from logits (V): 0 if it is drawn.
+
+    At temperature 0, how much its logit is below the highest; else how far `uniform` is from the token's part of the
+    cumulative distribution. Shows whether two decoders that round differently drew two tokens for no other reason.
+    """
+    if params.temperature == 0.0:
+        return (logits.max() - logits[token]).item()
+    chances = distribution(logits, params.temperature, params.top_k, params.top_p).double()
+    above = chances[: token + 1].sum().item()
+    return max(above - chances[token].item() - uniform, uniform - above, 0.0)
+
+
 def logprobs(logits: Tensor, tokens: Sequence[int]) -> list[float]:
     """The model's own log-probability of each row's token (temperature 1, nothing cut): (M, V), (M) → (M)."""
     logits = logits.float()

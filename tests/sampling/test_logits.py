@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fourhorn.sampling.logits import choose, distribution, draw, logprobs, top_logprobs
+from fourhorn.sampling.logits import choose, distribution, draw, logprobs, slack, top_logprobs
 from fourhorn.sampling.settings import SamplingParams
 
 FOUR = torch.log(torch.tensor([0.4, 0.1, 0.3, 0.2]))
@@ -50,6 +50,13 @@ def test_cutting_keeps_the_likeliest_and_their_proportions(seed, top_k, top_p, t
 def test_rows_with_different_settings_are_drawn_each_by_its_own():
     params = [SamplingParams(temperature=0), SamplingParams(), SamplingParams(top_k=2), SamplingParams()]
     assert choose(FOUR.expand(4, 4), params, [0.99, 0.99, 0.99, 0.45]) == [0, 3, 2, 1]
+
+
+def test_slack_is_zero_for_the_drawn_token_and_the_distance_for_others():
+    far = [slack(FOUR, SamplingParams(), 0.45, token) for token in range(4)]
+    assert far == pytest.approx([0.05, 0.0, 0.05, 0.35], abs=1e-6)
+    far = [slack(FOUR, SamplingParams(temperature=0.0), 0.45, token) for token in range(4)]
+    assert far == pytest.approx([0.0, np.log(4), np.log(4 / 3), np.log(2)], abs=1e-6)
 
 
 def test_log_probabilities_are_those_of_the_uncut_model():
