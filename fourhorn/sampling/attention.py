@@ -1,9 +1,9 @@
 """Attention of one row and head over its slot's cached keys and values, in vector code.
 
-§2.3. Keys lie in blocks of 64 positions, bfloat16 pairs of neighbouring dimensions side by side, so that 16 positions
+§2.3. Keys lie in blocks of 16 positions, bfloat16 pairs of neighbouring dimensions side by side, so that 16 positions
 are scored by one dot product of pairs; values lie in pairs of neighbouring positions, for the same reason.
 
-    keys    (n_ctx / 64, D / 2, 64, 2)        values    (n_ctx / 2, D, 2)        per layer, slot and head
+    keys    (n_ctx / 16, D / 2, 16, 2)        values    (n_ctx / 2, D, 2)        per layer, slot and head
 
 A prompt's rows are attended to sixteen at a time in tiles, where there are tiles.
 
@@ -62,9 +62,9 @@ def store_keys_values(
     """Put one row's key and value of one head (float32) where its slot of the cache keeps that head's."""
     halve(k, buffer, head_size)
     halve(v, buffer + 2 * head_size, head_size)
-    to = keys + (position // 64) * head_size * 128 + (position % 64) * 4
+    to = keys + (position // 16) * head_size * 32 + (position % 16) * 4
     for pair in range(head_size // 2):
-        store_int(to + 256 * pair, load_int(buffer + 4 * pair))
+        store_int(to + 64 * pair, load_int(buffer + 4 * pair))
     to = values + (position // 2) * head_size * 4 + (position % 2) * 2
     for i in range(head_size):
         store_half(to + 4 * i, load_half(buffer + 2 * head_size + 2 * i))
@@ -72,27 +72,30 @@ def store_keys_values(
 
 @inner
 def score(query: Any, keys: Any, head_size: Any, n: Any, scores: Any) -> Any:
-    """q·k of the first n positions, -1e30 up to a multiple of 64; the largest."""
-    largest = floats(-1e30)
-    for start in range(0, n, 64):
+    """q·k of the first n positions, -1e30 up to a multiple of 16; the largest."""
+    largest, block = floats(-1e30), 32 * head_size
+    for start in range(0, n - 63, 64):
         k = keys + start * head_size * 2
         a, b, c, d = floats(0.0), floats(0.0), floats(0.0), floats(0.0)
         for pair in range(head_size // 2):
-            q, at = ints(load_int(query + 4 * pair)), k + 256 * pair
+            q, at = ints(load_int(query + 4 * pair)), k + 64 * pair
             a = dot_halves(a, load_ints(at), q)
-            b = dot_halves(b, load_ints(at + 64), q)
-            c = dot_halves(c, load_ints(at + 128), q)
-            d = dot_halves(d, load_ints(at + 192), q)
-        left = n - start
-        if left < 64:
-            a, b = keep_first(a, left, -1e30), keep_first(b, left - 16, -1e30)
-            c, d = keep_first(c, left - 32, -1e30), keep_first(d, left - 48, -1e30)
+            b = dot_halves(b, load_ints(at + block), q)
+            c = dot_halves(c, load_ints(at + 2 * block), q)
+            d = dot_halves(d, load_ints(at + 3 * block), q)
         to = scores + 4 * start
         store_floats(to, a)
         store_floats(to + 64, b)
         store_floats(to + 128, c)
         store_floats(to + 192, d)
         largest = maximum(largest, maximum(maximum(a, b), maximum(c, d)))
+    for start in range(n // 64 * 64, n, 16):
+        k, a = keys + start * head_size * 2, floats(0.0)
+        for pair in range(head_size // 2):
+            a = dot_halves(a, load_ints(k + 64 * pair), ints(load_int(query + 4 * pair)))
+        a = keep_first(a, n - start, -1e30)
+        store_floats(scores + 4 * start, a)
+        largest = maximum(largest, a)
     return max_lanes(largest)
 
 
@@ -102,7 +105,7 @@ def attend(query: Any, keys: Any, values: Any, head_size: Any, n: Any, out: Any,
     scale = floats(np.float32(1.0) / np.sqrt(np.float32(head_size)))
     for i in range(0, head_size, 16):
         store_halves(buffer + 2 * i, mul(load_floats(query + 4 * i), scale))
-    padded = (n + 63) // 64 * 64
+    padded = (n + 15) // 16 * 16
     scores, weights = buffer + 1024, buffer + 1024 + 4 * padded
     largest = floats(score(buffer, keys, head_size, n, scores))
     total = floats(0.0)
@@ -125,14 +128,14 @@ def attend(query: Any, keys: Any, values: Any, head_size: Any, n: Any, out: Any,
 def tile_scores(query: Any, keys: Any, head_size: Any, padded: Any, scores: Any) -> None:
     """q·k of 16 rows with all positions: (16, padded)."""
     for start in range(0, padded, 32):
-        k = keys + (start // 64) * head_size * 128 + (start % 64) * 4
+        k = keys + 2 * start * head_size
         zero_0()
         zero_1()
         for i in range(0, 2 * head_size, 64):
             load_4(query + i, 2 * head_size)
-            load_6(k + 64 * i, 256)
+            load_6(k + 16 * i, 64)
             dot_halves_046()
-            load_7(k + 64 * i + 64, 256)
+            load_7(k + 32 * head_size + 16 * i, 64)
             dot_halves_147()
         store_0(scores + 4 * start, 4 * padded)
         store_1(scores + 4 * start + 64, 4 * padded)

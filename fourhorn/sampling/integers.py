@@ -41,13 +41,15 @@ from fourhorn.sampling.vectors import (
     load_ints,
     mul,
     prefetch,
+    prefetch_far,
     shift_right,
     store_floats,
     store_ints,
     to_floats,
+    xor_ints,
 )
 
-CHUNK = 12  # groups whose integer products are kept before they are scaled
+BUFFER_BYTES = 4 * 2048  # totals, products of two groups, unpacked nibbles
 
 
 @inner
@@ -68,7 +70,7 @@ def row_bytes(
     first: Any, second: Any, scales: Any, n_groups: Any, x: Any, row_scales: Any, row_sums: Any
 ) -> Any:
     """32 outputs of one row of signed bytes, 8-bit codes: two streams of weights at once."""
-    total, other = floats(0.0), floats(0.0)
+    total, other, excess = floats(0.0), floats(0.0), ints(-0x7F7F7F80)  # 128 in each byte
     lower = scales + 32 * n_groups
     for group in range(n_groups):
         a, b = first + 1024 * group, second + 1024 * group
@@ -83,10 +85,10 @@ def row_bytes(
                 ints(load_int(x + 64 * group + i // 16)),
                 ints(load_int(x + 64 * group + i // 16 + 4)),
             )
-            even = dot_bytes(even, load_ints(a + i), four)
-            even_other = dot_bytes(even_other, load_ints(b + i), four)
-            odd = dot_bytes(odd, load_ints(a + i + 64), next_four)
-            odd_other = dot_bytes(odd_other, load_ints(b + i + 64), next_four)
+            even = dot_bytes(even, xor_ints(load_ints(a + i), excess), four)
+            even_other = dot_bytes(even_other, xor_ints(load_ints(b + i), excess), four)
+            odd = dot_bytes(odd, xor_ints(load_ints(a + i + 64), excess), next_four)
+            odd_other = dot_bytes(odd_other, xor_ints(load_ints(b + i + 64), excess), next_four)
         row_scale = load_float(row_scales + 4 * group)
         total = scaled_bytes(total, add_ints(even, odd), load_halves(scales + 32 * group), row_scale)
         other = scaled_bytes(
@@ -144,97 +146,77 @@ def unpack_group(codes: Any, out: Any) -> None:
 
 
 @inner
-def tiles_bytes(kind: Any, first: Any, second: Any, n_groups: Any, x: Any, stride: Any, counts: Any) -> None:
-    """Integer products of up to 16 rows of signed bytes × 32 outputs: per group two 16 × 16 blocks."""
-    unpacked = counts + 2048 * CHUNK
-    for group in range(n_groups):
-        zero_0()
-        zero_1()
-        load_4(x + 64 * group, stride)
-        if kind == NIBBLES:
-            for i in range(0, 512, 64):
-                prefetch(first + 512 * group + AHEAD + i)
-                prefetch(second + 512 * group + AHEAD + i)
-            unpack_group(first + 512 * group, unpacked)
-            unpack_group(second + 512 * group, unpacked + 1024)
-            load_6(unpacked, 64)
-            load_7(unpacked + 1024, 64)
-        else:
-            for i in range(0, 1024, 64):
-                prefetch(first + 1024 * group + AHEAD + i)
-                prefetch(second + 1024 * group + AHEAD + i)
-            load_6(first + 1024 * group, 64)
-            load_7(second + 1024 * group, 64)
-        dot_bytes_046()
-        dot_bytes_147()
-        store_0(counts + 2048 * group, 64)
-        store_1(counts + 2048 * group + 1024, 64)
+def tiles_bytes(kind: Any, first: Any, second: Any, x: Any, stride: Any, counts: Any, unpacked: Any) -> None:
+    """Integer products of one group of up to 16 rows of signed bytes × 32 outputs: two 16 × 16 blocks."""
+    if kind == NIBBLES:
+        unpack_group(first, unpacked)
+        unpack_group(second, unpacked + 1024)
+        first, second = unpacked, unpacked + 1024
+    zero_0()
+    zero_1()
+    load_4(x, stride)
+    load_6(first, 64)
+    dot_bytes_046()
+    load_7(second, 64)
+    dot_bytes_147()
+    store_0(counts, 64)
+    store_1(counts + 1024, 64)
 
 
 @inner
-def scale_chunk(
-    kind: Any,
-    scales: Any,
-    lower: Any,
-    n_groups: Any,
-    row: Any,
-    row_scales: Any,
-    row_sums: Any,
-    counts: Any,
-    tiles: Any,
-) -> None:
-    """Add the products of up to `CHUNK` groups to one row's 32 totals, in the order of `row_bytes`."""
-    a, b = tiles + 64 * row, tiles + 1024 + 64 * row
-    total, other = load_floats(a), load_floats(b)
-    for group in range(n_groups):
-        found = counts + 2048 * group + 64 * row
-        row_scale = load_float(row_scales + 4 * group)
+def scale_group(
+    kind: Any, scales: Any, lower: Any, row_scales: Any, row_sums: Any, stride: Any, n_rows: Any, counts: Any,
+    totals: Any, ahead: Any
+) -> None:  # fmt: skip
+    """Add one group's products of up to 16 rows to their 32 totals, as `row_bytes` and `row_nibbles` do.
+
+    Each row fetches a cache line of what lies `ahead`.
+    """
+    s, other_s = load_halves(scales), load_halves(lower)
+    for row in range(n_rows):
+        row_scale, to = load_float(row_scales + row * stride), totals + 64 * row
+        prefetch_far(ahead + 64 * row)
+        a, b = load_ints(counts + 64 * row), load_ints(counts + 64 * row + 1024)
+        total, other = load_floats(to), load_floats(to + 1024)
         if kind == NIBBLES:
-            s, m, row_sum = scales + 64 * group, lower + 64 * group, load_float(row_sums + 4 * group)
-            total = scaled_nibbles(
-                total, load_ints(found), load_halves(s), load_halves(s + 32), row_scale, row_sum
-            )
-            other = scaled_nibbles(
-                other, load_ints(found + 1024), load_halves(m), load_halves(m + 32), row_scale, row_sum
-            )
+            m, other_m = load_halves(scales + 32), load_halves(lower + 32)
+            row_sum = load_float(row_sums + row * stride)
+            total = scaled_nibbles(total, a, s, m, row_scale, row_sum)
+            other = scaled_nibbles(other, b, other_s, other_m, row_scale, row_sum)
         else:
-            excess = ints(load_int(row_sums + 4 * group))
-            s, m = load_halves(scales + 32 * group), load_halves(lower + 32 * group)
-            total = scaled_bytes(total, add_ints(load_ints(found), excess), s, row_scale)
-            other = scaled_bytes(other, add_ints(load_ints(found + 1024), excess), m, row_scale)
-    store_floats(a, total)
-    store_floats(b, other)
+            total = scaled_bytes(total, a, s, row_scale)
+            other = scaled_bytes(other, b, other_s, row_scale)
+        store_floats(to, total)
+        store_floats(to + 1024, other)
 
 
 @inner
 def tile_rows_bytes(
-    kind: Any,
-    first: Any,
-    second: Any,
-    scales: Any,
-    n_groups: Any,
-    rounded: Any,
-    start: Any,
-    n_rows: Any,
-    buffer: Any,
-) -> None:
-    """32 outputs of up to 16 rows from `start`; the buffer's first 2048 bytes get two 16 × 16 blocks."""
-    scale_bytes = 64 if kind == NIBBLES else 32
-    group_bytes = 512 if kind == NIBBLES else 1024
+    kind: Any, first: Any, second: Any, scales: Any, n_groups: Any, rounded: Any, start: Any, n_rows: Any, buffer: Any
+) -> None:  # fmt: skip
+    """32 outputs of up to 16 rows from `start`; the buffer's first 2048 bytes get two 16 × 16 blocks.
+
+    A group is scaled while the tiles compute the next one. Both fetch a part of the next pair's weights meanwhile.
+    """
+    scale_bytes, group_bytes = (64, 512) if kind == NIBBLES else (32, 1024)
+    lower, stride, ahead = scales + scale_bytes * n_groups, 4 * n_groups, 2 * group_bytes * n_groups
+    x, skipped = rounded.codes + 16 * start * stride, start * stride
+    row_scales, row_sums = rounded.scales + skipped, rounded.sums + skipped
+    counts, unpacked = buffer + 2048, buffer + 6144
     for i in range(0, 2048, 64):
         store_floats(buffer + i, floats(0.0))
-    for at in range(0, n_groups, CHUNK):
-        n = min(CHUNK, n_groups - at)
-        x = rounded.codes + 64 * (start * n_groups + at)
-        tiles_bytes(
-            kind, first + group_bytes * at, second + group_bytes * at, n, x, 64 * n_groups, buffer + 2048
-        )
-        upper = scales + scale_bytes * at
-        for row in range(n_rows):
-            offset = 4 * ((start + row) * n_groups + at)
-            scale_chunk(
-                kind, upper, upper + scale_bytes * n_groups, n, row, rounded.scales + offset, rounded.sums + offset,
-                buffer + 2048, buffer,
+    for group in range(n_groups + 1):
+        a, b = first + group_bytes * group, second + group_bytes * group
+        if group < n_groups:
+            for i in range(0, group_bytes, 64):
+                prefetch_far(b + ahead + i)
+            tiles_bytes(kind, a, b, x + 64 * group, 16 * stride, counts + 2048 * (group % 2), unpacked)
+        if group > 0:
+            done = group - 1
+            s, m, found = scales + scale_bytes * done, lower + scale_bytes * done, counts + 2048 * (done % 2)
+            scale_group(
+                kind, s, m, row_scales + 4 * done, row_sums + 4 * done, stride, n_rows, found, buffer,
+                first + ahead + group_bytes * done,
             )  # fmt: skip
 
 
@@ -253,10 +235,11 @@ def pair_bytes_rows(
             finish_tile(buffer + 1024, n, other, to + 64, stride, epilogue)
         return
     for row in range(n_rows):
-        x, to, at = rounded.codes + 64 * row * n_groups, out + row * stride, 4 * row * n_groups
+        at, to = row * n_groups, out + row * stride
+        x, row_scales, sums = rounded.codes + 64 * at, rounded.scales + 4 * at, rounded.sums + 4 * at
         if kind == NIBBLES:
-            a, b = row_nibbles(first, second, scales, n_groups, x, rounded.scales + at, rounded.sums + at)
+            a, b = row_nibbles(first, second, scales, n_groups, x, row_scales, sums)
         else:
-            a, b = row_bytes(first, second, scales, n_groups, x, rounded.scales + at, rounded.sums + at)
+            a, b = row_bytes(first, second, scales, n_groups, x, row_scales, sums)
         finish(a, bias, to, epilogue)
         finish(b, other, to + 64, epilogue)

@@ -12,8 +12,8 @@ from typing import Any
 
 from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.halves import pair_halves_rows
-from fourhorn.sampling.integers import CHUNK, pair_bytes_rows, unpack_group
-from fourhorn.sampling.quantize import HALVES, NIBBLES
+from fourhorn.sampling.integers import BUFFER_BYTES, pair_bytes_rows, unpack_group
+from fourhorn.sampling.quantize import BYTES, HALVES, NIBBLES
 from fourhorn.sampling.vectors import (
     and_ints,
     floats,
@@ -26,15 +26,14 @@ from fourhorn.sampling.vectors import (
     shift_right,
     store_ints,
     to_floats,
+    xor_ints,
 )
-
-BUFFER_BYTES = 2048 * (CHUNK + 2)
 
 
 @inner
 def widen(kind: Any, codes: Any, scales: Any, n_groups: Any, out: Any, buffer: Any) -> None:
     """16 outputs' byte or nibble weights as bfloat16 pairs, in the order of `HALVES`."""
-    low = ints(255)
+    low, excess = ints(255), ints(-0x7F7F7F80 if kind == BYTES else 0)
     for group in range(n_groups):
         w = codes + 1024 * group
         if kind == NIBBLES:
@@ -45,7 +44,7 @@ def widen(kind: Any, codes: Any, scales: Any, n_groups: Any, out: Any, buffer: A
             scale = load_halves(scales + 32 * group)
             offset = mul(scale, floats(-128.0))
         for i in range(16):
-            four = load_ints(w + 64 * i)
+            four = xor_ints(load_ints(w + 64 * i), excess)
             a = fma(to_floats(and_ints(four, low)), scale, offset)
             b = fma(to_floats(and_ints(shift_right(four, 8), low)), scale, offset)
             c = fma(to_floats(and_ints(shift_right(four, 16), low)), scale, offset)

@@ -114,7 +114,7 @@ def embed(
         else:
             code = load_byte(codes + block * n * 16 + (k // 4) * 64 + lane * 4 + k % 4)
             at = scales + (block * (n // 64) + k // 64) * 32 + lane * 2
-            value = np.float32(code - 128) * widen_half(load_half(at))
+            value = np.float32((code ^ 128) - 128) * widen_half(load_half(at))
         store_float(out + 4 * k, value)
     for i in range(0, 4 * n, 64):
         store_floats(out + i, add(load_floats(out + i), load_floats(positions + 4 * position * n + i)))

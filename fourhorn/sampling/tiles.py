@@ -41,7 +41,7 @@ def _tile_dot(total: int, x: int, y: int, name: str) -> Any:
     return dot
 
 
-_move, _halves, _bytes = "llvm.x86.tileloadd64", "llvm.x86.tdpbf16ps", "llvm.x86.tdpbsud"
+_move, _halves, _bytes = "llvm.x86.tileloadd64", "llvm.x86.tdpbf16ps", "llvm.x86.tdpbssd"
 zero_0, zero_1, zero_2, zero_3 = (_tile_zero(n) for n in range(4))
 store_0, store_1, store_2, store_3 = (_tile(n, "llvm.x86.tilestored64") for n in range(4))
 load_4, load_5, load_6, load_7 = (_tile(n, _move) for n in range(4, 8))

@@ -24,8 +24,8 @@ from fourhorn.model.config import GPT2Config
 from fourhorn.model.transformer import GPT2
 from fourhorn.sampling import kernels
 from fourhorn.sampling.draws import choose_fast
+from fourhorn.sampling.integers import BUFFER_BYTES
 from fourhorn.sampling.kernels import Buffers, Pass, Shape
-from fourhorn.sampling.linear import BUFFER_BYTES
 from fourhorn.sampling.processor import HAS_TILES
 from fourhorn.sampling.quantize import GROUP, HALVES, KINDS, Packed, head_precision, pack
 from fourhorn.sampling.settings import SamplingParams

@@ -206,6 +206,13 @@ def prefetch(b: Any, address: Any) -> None:
     call(b, "llvm.prefetch.p0", ir.VoidType(), [pointer, _i32(0), _i32(3), _i32(1)])
 
 
+@operation(types.void, ADDRESS)
+def prefetch_far(b: Any, address: Any) -> None:
+    """Ask for a cache line that will be read later: into the core's second cache."""
+    pointer = at(b, address, _i8)
+    call(b, "llvm.prefetch.p0", ir.VoidType(), [pointer, _i32(0), _i32(2), _i32(1)])
+
+
 # ----------------------------------------------------------------------------------------------------- arithmetic
 
 
@@ -298,6 +305,12 @@ def add_ints(b: Any, x: Any, y: Any) -> Any:
 def and_ints(b: Any, x: Any, y: Any) -> Any:
     """x & y."""
     return b.and_(x, y)
+
+
+@operation(Ints, Ints, Ints)
+def xor_ints(b: Any, x: Any, y: Any) -> Any:
+    """x ^ y."""
+    return b.xor(x, y)
 
 
 @operation(Ints, Ints, _int)
