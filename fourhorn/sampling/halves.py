@@ -8,6 +8,7 @@ In: addresses of weights in the order of `HALVES`, and of rows. Out: float32.
 from typing import Any
 
 from fourhorn.sampling.compiling import inner
+from fourhorn.sampling.fetching import prefetch
 from fourhorn.sampling.processor import HAS_TILES
 from fourhorn.sampling.products import AHEAD, finish, finish_tile
 from fourhorn.sampling.tiles import (
@@ -28,7 +29,7 @@ from fourhorn.sampling.tiles import (
     zero_2,
     zero_3,
 )
-from fourhorn.sampling.vectors import add, dot_halves, floats, ints, load_int, load_ints, prefetch
+from fourhorn.sampling.vectors import add, dot_halves, floats, ints, load_int, load_ints
 
 
 @inner

@@ -12,6 +12,7 @@ In: addresses of codes and scales, and rounded rows. Out: float32.
 from typing import Any
 
 from fourhorn.sampling.compiling import inner
+from fourhorn.sampling.fetching import prefetch, prefetch_far
 from fourhorn.sampling.processor import HAS_TILES
 from fourhorn.sampling.products import AHEAD, FEW_ROWS, finish, finish_tile
 from fourhorn.sampling.quantize import NIBBLES
@@ -40,8 +41,6 @@ from fourhorn.sampling.vectors import (
     load_int,
     load_ints,
     mul,
-    prefetch,
-    prefetch_far,
     shift_right,
     store_floats,
     store_ints,

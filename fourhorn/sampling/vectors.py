@@ -199,20 +199,6 @@ def store_half(b: Any, address: Any, value: Any) -> None:
     b.store(b.trunc(value, _i16), at(b, address, _i16)).align = 1
 
 
-@operation(types.void, ADDRESS)
-def prefetch(b: Any, address: Any) -> None:
-    """Ask for a cache line that will be read soon."""
-    pointer = at(b, address, _i8)
-    call(b, "llvm.prefetch.p0", ir.VoidType(), [pointer, _i32(0), _i32(3), _i32(1)])
-
-
-@operation(types.void, ADDRESS)
-def prefetch_far(b: Any, address: Any) -> None:
-    """Ask for a cache line that will be read later: into the core's second cache."""
-    pointer = at(b, address, _i8)
-    call(b, "llvm.prefetch.p0", ir.VoidType(), [pointer, _i32(0), _i32(2), _i32(1)])
-
-
 # ----------------------------------------------------------------------------------------------------- arithmetic
 
 
