@@ -3,9 +3,9 @@
     python benchmarks/sampling_memory.py --vocabulary FOLDER [--folder F]
 
 124M's shape, random weights, each precision in a process of its own: resident memory of Python with torch alone, then
-after 256 tokens of each of four sequences, beside the bytes of the weights and of the used part of the cache. Times
-are of whole processes: Python, torch, loading, packing, first token; with the compiled kernels in Numba's cache, and
-with an empty cache folder.
+after 256 tokens of each of four sequences, beside the bytes of the weights and of the static cache of four contexts.
+Times are of whole processes: Python, torch, loading, packing, first token; with the compiled kernels in Numba's cache,
+and with an empty cache folder.
 """
 
 import argparse
@@ -40,10 +40,7 @@ del model
 params = SamplingParams(max_new_tokens=256, temperature=0.0, stop_at_eot=False)
 requests = [engine.submit(f"Number {i}", params) for i in range(4)]
 engine.run()
-n_positions = -(-max(len(r.context) for r in requests) // 64) * 64
-if sys.argv[2] == "float32":
-    n_positions = shape.n_ctx
-print(bare, resident(), n_weights / 1e6, cache * shape.n_layer * n_positions * shape.n_embd / 1e6)
+print(bare, resident(), n_weights / 1e6, cache * shape.n_layer * shape.n_ctx * shape.n_embd / 1e6)
 """
 FIRST = """
 import sys

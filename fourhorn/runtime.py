@@ -7,6 +7,7 @@ for reuse and, on Linux, backed by huge pages.
 Raises `UserError` for a device or number format this machine does not have.
 """
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -34,6 +35,12 @@ def settle_memory() -> bool:
         return False  # another C library than glibc
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _KEPT_BYTES), (_M_TOP_PAD, _PAD_BYTES))
     return all(mallopt(name, value) for name, value in settings)
+
+
+def give_back_freed() -> None:
+    """Return freed memory to the system, once: for what was laid out anew and left its first place empty."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc keeps it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @dataclass(frozen=True)

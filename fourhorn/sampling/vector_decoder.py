@@ -22,6 +22,7 @@ from torch import Tensor
 from fourhorn.errors import UserError
 from fourhorn.model.config import GPT2Config
 from fourhorn.model.transformer import GPT2
+from fourhorn.runtime import give_back_freed
 from fourhorn.sampling import kernels
 from fourhorn.sampling.draws import choose_fast
 from fourhorn.sampling.integers import BUFFER_BYTES
@@ -92,6 +93,7 @@ class VectorDecoder:
         self._keys, self._values = np.zeros(cache, np.uint16), np.zeros(cache, np.uint16)
         self._few = np.zeros((FEW_LOGITS, self._shape.n_outputs), np.float32)
         table, head, head_scales = self._pack(model, precision)
+        give_back_freed()  # the copies that packing made
         self.n_weight_bytes = sum(array.nbytes for array in self._kept)
         buffers = self._make_buffers(model, head, head_scales)
         self._team = Team(

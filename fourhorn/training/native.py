@@ -7,8 +7,6 @@ softmax sums and all gradients are float32. A micro-batch's sequences are shared
 Asks for: no dropout, T, width and head size multiples of 32. Where something is missing, `why_not` says what.
 """
 
-import contextlib
-import ctypes
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,6 +17,7 @@ import torch
 
 from fourhorn.model.config import GPT2Config
 from fourhorn.model.transformer import GPT2
+from fourhorn.runtime import give_back_freed
 from fourhorn.training.batches import Batch
 
 _MATRICES = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
@@ -71,7 +70,7 @@ class NativePass:
             view.copy_(p.data)
             p.data = view
         self.flat, self.offsets = flat.numpy(), offsets
-        _give_back_freed()
+        give_back_freed()
         kinds = [f"{part}.{kind}" for part in ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")
                  for kind in ("weight", "bias")]  # fmt: skip
         layers = [[offsets[f"h.{layer}.{kind}"] for kind in kinds] for layer in range(self.config.n_layer)]
@@ -192,12 +191,6 @@ def aligned_zeros(n: int, kind: Any) -> Any:
     array = aligned((n,), kind)
     array[:] = 0
     return array
-
-
-def _give_back_freed() -> None:
-    """Return the memory of the parameters' first places to the system."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc keeps it
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _may_use_tiles() -> None:
