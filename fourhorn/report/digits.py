@@ -46,6 +46,13 @@ def percent(share: float | None) -> str:
     return ABSENT if share is None else f"{100 * share:.3g} %" if share < 0.1 else f"{100 * share:.1f} %"
 
 
+def surest(percent_: float | None) -> str:
+    """A probability in percent as Table 5 prints it, `83.4`; below a twentieth of one in powers of ten."""
+    if percent_ is None:
+        return ABSENT
+    return f"{percent_:.1f}" if percent_ >= 0.05 or percent_ == 0 else f"{percent_:.0e}".replace("e-0", "e-")
+
+
 def n_bytes(value: float | None) -> str:
     """`8.2 MB`."""
     if value is None:

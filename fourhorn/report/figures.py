@@ -11,9 +11,10 @@ from typing import Any
 from fourhorn.report import digits
 from fourhorn.report.blocks import Cell, Column, Figure, Table
 from fourhorn.report.paper import n_params, paper, sizes
+from fourhorn.report.protocols import protocol
 from fourhorn.report.results import Model, Workspace, clean, number, record
 from fourhorn.report.svg import OURS, PAPER, SOFT, Chart, Series, draw
-from fourhorn.report.tables import TITLES, measured, ours, printed, protocol
+from fourhorn.report.tables import TITLES, measured, ours, printed
 
 
 def by_size(works: Sequence[Workspace], number_of_figure: int) -> Figure:

@@ -10,10 +10,10 @@ from typing import Any
 from fourhorn.report import digits
 from fourhorn.report.blocks import Cell, Column, Table
 from fourhorn.report.paper import n_params, paper, sizes
+from fourhorn.report.protocols import protocol
 from fourhorn.report.results import Value, Workspace, clean, number, record
 
 NONE = Cell(digits.ABSENT, "none", numeric=True)
-MAX_PROTOCOL_CHARACTERS = 600
 TITLES = {
     "lambada": "LAMBADA",
     "cbt_cn": "CBT-CN",
@@ -246,7 +246,7 @@ def _answer(row: dict[str, Any], kind: Any, share: float | None) -> list[Cell]:
     texts = (clean(row.get("question", ""))[:300], clean(row.get("answer", ""))[:200], mark)
     return [
         *(Cell(t, kind) for t in texts),
-        Cell(digits.ABSENT if share is None else f"{share:.1f}", kind, numeric=True),
+        Cell(digits.surest(share), kind, numeric=True),
     ]
 
 
@@ -279,7 +279,14 @@ def table_6(works: Sequence[Workspace]) -> Table:
         "lower-cased, cut to alphanumeric words with single spaces; 8-grams are of the unit named below.",
     ]
     return Table(
-        "Table 6", source["caption"], columns, rows, notes, _overlap_protocol(works), id="table-6", wide=True
+        "Table 6",
+        source["caption"],
+        columns,
+        rows,
+        notes,
+        _overlap_protocol(works, labels),
+        id="table-6",
+        wide=True,
     )
 
 
@@ -298,7 +305,7 @@ def _overlap_cells(found: list[dict[str, Any]]) -> list[Cell]:
     return [*cells, Cell(digits.count(n), "ours" if n is not None else "none", numeric=True)]
 
 
-def _overlap_protocol(works: Sequence[Workspace]) -> Table | None:
+def _overlap_protocol(works: Sequence[Workspace], labels: dict[str, str]) -> Table | None:
     columns = [
         Column("measured"),
         Column("against"),
@@ -314,7 +321,9 @@ def _overlap_protocol(works: Sequence[Workspace]) -> Table | None:
     rows = []
     for work in works:
         for o in work.overlaps:
-            where = clean(o["test"]) if len(works) == 1 else f"{work.label}: {clean(o['test'])}"
+            test = clean(o["test"])
+            title = labels.get(test) or TITLES.get(test, test)
+            where = title if len(works) == 1 else f"{work.label}: {title}"
             unique, speed = number(o.get("unique_overlap")), number(o.get("megabytes_per_second"))
             bound = number(o.get("false_positive_bound"))
             rows.append(
@@ -330,56 +339,3 @@ def _overlap_protocol(works: Sequence[Workspace]) -> Table | None:
                 ]
             )
     return Table("How it was measured", "", columns, rows) if rows else None
-
-
-def protocol(
-    works: Sequence[Workspace], asked: Sequence[tuple[str, str, str, float]], *, last: bool = False
-) -> Table | None:
-    """What stands under a table: per number its set, scale, n, interval, chance and protocol.
-
-    With `last` only the largest model's; else one line per task, for the largest model that has it.
-    """
-    columns = [Column("number"), Column("model"), Column("set"), Column("scale"), Column("n", numeric=True)]
-    columns += [
-        Column("value", numeric=True),
-        Column("95 % interval", numeric=True),
-        Column("chance", numeric=True),
-        Column("protocol"),
-    ]
-    rows = []
-    for work in works:
-        for label, task, metric, scale in asked:
-            names = work.names[-1:] if last else work.names[::-1]
-            name = next((n for n in names if work.value(n, task, metric)), None)
-            value = work.value(name, task, metric, scale) if name else None
-            if name is None or value is None:
-                continue
-            result = work.results[name][task]
-            rows.append(
-                [
-                    Cell(label if len(works) == 1 else f"{work.label}: {label}", "head"),
-                    Cell(clean(name)),
-                    Cell(clean(result.get("dataset", task))),
-                    Cell("pocket scale" if value.pocket else "official"),
-                    Cell(digits.count(value.n), numeric=True),
-                    Cell(digits.decimal(value.value), numeric=True),
-                    Cell(digits.interval(value) or digits.ABSENT, numeric=True),
-                    Cell(digits.decimal(value.chance), numeric=True),
-                    Cell(words(result.get("protocol"), metric)),
-                ]
-            )
-    return Table("How it was measured", "", columns, rows) if rows else None
-
-
-def words(protocol: Any, metric: str) -> str:
-    """A protocol's choices in one line: those of the metric, and those that hold for all."""
-    if not isinstance(protocol, dict):
-        return digits.ABSENT
-    kinds = ("accuracy", "word_", "last_token_", "most_frequent_")
-    metrics = {k for k in protocol if k.startswith(kinds) and k != metric}
-    parts = [
-        f"{k.replace('_', ' ')}: {v}"
-        for k, v in protocol.items()
-        if k not in metrics and not isinstance(v, dict | list)
-    ]
-    return clean("; ".join(parts))[:MAX_PROTOCOL_CHARACTERS] or digits.ABSENT
