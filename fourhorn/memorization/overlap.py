@@ -362,8 +362,12 @@ def hits_per_item(test: HashedSet, hits: npt.NDArray[np.bool_]) -> npt.NDArray[n
 
 
 def interval(counts: npt.NDArray[np.int64], hits: npt.NDArray[np.int64]) -> tuple[float | None, float | None]:
-    """A 95 % interval of the overlap by drawing items anew; None below ten items, which say nothing of others."""
-    if len(counts) < 10 or counts.sum() == 0:
+    """A 95 % interval of the overlap by drawing items anew; None where these say nothing of others.
+
+    That is below ten items, and where the share of every item is the same.
+    """
+    shares = hits[counts > 0] / counts[counts > 0]
+    if len(counts) < 10 or not len(shares) or shares.min() == shares.max():
         return None, None
     generator = np.random.default_rng(0)
     draws = []

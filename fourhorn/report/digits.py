@@ -27,11 +27,15 @@ def decimal(value: float | None) -> str:
     """Two digits after the point below a thousand, none above, powers of ten far beyond."""
     if value is None:
         return ABSENT
-    if abs(value) >= 1e6:
-        return f"{value:.2e}"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}"
+    size = abs(value)
+    text = (
+        f"{size:.2e}"
+        if size >= 1e6
+        else f"{size:,.0f}"
+        if size >= 1000
+        else f"{size:.{1 if size >= 100 else 2}f}"
+    )
+    return f"−{text}" if value < 0 and text.strip("0.") else text
 
 
 def interval(value: Value | None) -> str:

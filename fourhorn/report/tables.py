@@ -276,7 +276,8 @@ def table_6(works: Sequence[Workspace]) -> Table:
     rows.insert(len(labels), row + [NONE] * (3 * len(works)))
     notes = [
         "An occurrence of an 8-gram in the test set counts when the training text has it anywhere. Text is "
-        "lower-cased, cut to alphanumeric words with single spaces; 8-grams are of the unit named below.",
+        "lower-cased, cut to alphanumeric words with single spaces; 8-grams are of the unit named below. "
+        "Intervals are over items: a set that is one text has none, nor one whose items are all alike.",
     ]
     return Table(
         "Table 6",

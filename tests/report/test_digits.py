@@ -13,6 +13,7 @@ def test_numbers_get_the_digits_that_mean_something():
         "1.55e+07",
         "–",
     ]
+    assert [digits.decimal(v) for v in (-0.8, -2274.2, -0.001, -0.0)] == ["−0.80", "−2,274", "0.00", "0.00"]
     assert [digits.short(v) for v in (88_500, 6_140_000, 1_557_611_200, 12, None)] == [
         "88.5k",
         "6.14M",
