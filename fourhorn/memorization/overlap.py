@@ -126,6 +126,7 @@ def overlap(
     hashes = np.concatenate([s.hashes for s in sets]) if sets else np.zeros(0, dtype=np.uint64)
     answer = ask(hashes, sources, hasher, method, bloom, false_positive_rate, n_threads)
     common = {"against": against, "ngram": ngram, "unit": unit, "method": method, **answer.figures()}
+    common["tokenizer_sha256"] = hasher.digest
     common |= {"n_threads": n_threads, "seconds": round(time.monotonic() - started, 3), "version": version()}
     results, first = {}, 0
     for test in sets:

@@ -306,6 +306,13 @@ def _overlap_cells(found: list[dict[str, Any]]) -> list[Cell]:
     return [*cells, Cell(digits.count(n), "ours" if n is not None else "none", numeric=True)]
 
 
+def _unit(overlap: dict[str, Any]) -> str:
+    """`8 bpe of 1961391c7a10`: what the n-grams are of, with the first digits of the vocabulary's hash."""
+    digest = overlap.get("tokenizer_sha256")
+    of = f" of {clean(digest)[:12]}" if isinstance(digest, str) else ""
+    return f"{clean(overlap.get('ngram', ''))} {clean(overlap.get('unit', ''))}{of}"
+
+
 def _overlap_protocol(works: Sequence[Workspace], labels: dict[str, str]) -> Table | None:
     columns = [
         Column("measured"),
@@ -331,7 +338,7 @@ def _overlap_protocol(works: Sequence[Workspace], labels: dict[str, str]) -> Tab
                 [
                     Cell(where, "head"),
                     Cell(clean(o.get("against", ""))),
-                    Cell(f"{clean(o.get('ngram', ''))} {clean(o.get('unit', ''))}"),
+                    Cell(_unit(o)),
                     Cell(clean(o.get("method", ""))),
                     Cell(digits.n_bytes(number(o.get("train_bytes"))), numeric=True),
                     Cell(digits.decimal(None if unique is None else 100 * unique), numeric=True),
