@@ -86,7 +86,9 @@ def evaluate(
     results: dict[str, Result] = {}
     for task_name in list(waiting):
         task = waiting.pop(task_name)  # its data is let go as soon as it is scored
-        results[task_name] = run_task(task, scorer, folder, name=name, options=repr(options))
+        results[task_name] = run_task(
+            task, scorer, folder, name=name, options=repr(options), limit=options.limit
+        )
         del task
         gc.collect()
     if folder is not None and rank() == 0:
@@ -103,8 +105,16 @@ def _missing(folder: Path, results: dict[str, Result]) -> dict[str, Any]:
     return {n: why for n, why in earlier.items() if n not in results} if isinstance(earlier, dict) else {}
 
 
-def run_task(task: Task, scorer: Scorer, folder: Path | None, *, name: str = "", options: str = "") -> Result:
-    """Score all items of one task, going on where an earlier run stopped."""
+def run_task(
+    task: Task,
+    scorer: Scorer,
+    folder: Path | None,
+    *,
+    name: str = "",
+    options: str = "",
+    limit: int | None = None,
+) -> Result:
+    """Score all items of one task, going on where an earlier run stopped; a `limit` that was set is said."""
     started = time.monotonic()
     before = Counter(scorer.counts)
     plan = task.batches(scorer)
@@ -119,6 +129,7 @@ def run_task(task: Task, scorer: Scorer, folder: Path | None, *, name: str = "",
         "n_ctx": scorer.n_ctx,
         "dtype": str(scorer.dtype).removeprefix("torch."),
         "batch_size": scorer.batch_size,
+        **({} if limit is None else {"limit": f"at most {limit:,} items"}),
     }
     result = Result(
         task=task.name,

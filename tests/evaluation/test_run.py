@@ -49,6 +49,7 @@ def test_each_task_writes_its_result_its_items_and_what_is_missing(wide, tokeniz
     assert value["model"]["name"] == "tiny"
     assert value["metrics"]["accuracy"]["chance"] == 0.5
     assert value["protocol"]["accuracy"].startswith("partial")
+    assert value["protocol"]["limit"] == "at most 4 items"
     assert len((tmp_path / "winograd.items.jsonl").read_text().splitlines()) == 4
 
 
