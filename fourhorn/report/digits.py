@@ -28,13 +28,8 @@ def decimal(value: float | None) -> str:
     if value is None:
         return ABSENT
     size = abs(value)
-    text = (
-        f"{size:.2e}"
-        if size >= 1e6
-        else f"{size:,.0f}"
-        if size >= 1000
-        else f"{size:.{1 if size >= 100 else 2}f}"
-    )
+    n_digits = 0 if size >= 1000 else 1 if size >= 100 else 2
+    text = flops(size) if size >= 1e6 else f"{size:,.{n_digits}f}"
     return f"−{text}" if value < 0 and text.strip("0.") else text
 
 
@@ -86,4 +81,4 @@ def rate(value: float | None) -> str:
 
 def flops(value: float | None) -> str:
     """`1.2e15`."""
-    return ABSENT if value is None else f"{value:.2e}".replace("e+", "e")
+    return ABSENT if value is None else f"{value:.2e}".replace("e+0", "e").replace("e+", "e")

@@ -133,6 +133,11 @@ class Workspace:
         return Value(found, low, high, None if n is None else int(n), chance, of).scaled(scale)
 
     @property
+    def has_official(self) -> bool:
+        """Whether any result rests on one of the paper's own files."""
+        return any(r.get("scale") == "official" for tasks in self.results.values() for r in tasks.values())
+
+    @property
     def is_pocket(self) -> bool:
         """Whether anything here is at pocket scale: sets cut for the purpose, or models below the paper's smallest."""
         largest = max((m.n_params or 0 for m in self.models), default=0)

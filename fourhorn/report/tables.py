@@ -27,6 +27,10 @@ TITLES = {
     "webtext": "held-out documents",
     "samples": "samples",
 }
+MARKS = {"pocket": "†", "other": "‡"}
+MARKS_NOTE = (
+    "† on a small set made for this project, ‡ on another file than the paper's; without a mark on its own."
+)
 
 
 def ours(works: Sequence[Workspace], work: Workspace) -> str:
@@ -35,11 +39,17 @@ def ours(works: Sequence[Workspace], work: Workspace) -> str:
     return f"{name}, pocket scale" if work.is_pocket else name
 
 
-def measured(value: Value | None) -> Cell:
-    """A measured value with its interval."""
+def measured(value: Value | None, work: Workspace | None = None) -> Cell:
+    """A measured value with its interval; in a workspace with the paper's sets, other sets get a mark."""
     if value is None:
         return NONE
-    return Cell(digits.decimal(value.value), "ours", digits.interval(value), numeric=True)
+    mark = MARKS.get(value.scale, "") if work is not None and work.has_official else ""
+    return Cell(digits.decimal(value.value) + mark, "ours", digits.interval(value), numeric=True)
+
+
+def marks(works: Sequence[Workspace]) -> list[str]:
+    """What the marks of `measured` mean, where there are any."""
+    return [MARKS_NOTE] if any(work.has_official for work in works) else []
 
 
 def printed(value: float | None) -> Cell:
@@ -137,12 +147,15 @@ def table_3(works: Sequence[Workspace]) -> Table:
         row += [printed(source["rows"][size][column["key"]]) for size in ("SOTA", *sizes())]
         for work in works:
             for name in work.names or [""]:
-                row.append(measured(work.value(name, column["task"], column["metric"], column["scale"])))
+                value = work.value(name, column["task"], column["metric"], column["scale"])
+                row.append(measured(value, work))
         rows.append(row)
         asked.append((column["label"], column["task"], column["metric"], column["scale"]))
     for unit, metric in (("PPL ↓", "word_perplexity"), ("BPB ↓", "bits_per_byte")):
         cells = [
-            measured(work.value(name, "webtext", metric)) for work in works for name in work.names or [""]
+            measured(work.value(name, "webtext", metric), work)
+            for work in works
+            for name in work.names or [""]
         ]
         if any(cell.kind == "ours" for cell in cells):
             head = [Cell("held-out documents", "head", strong=True), Cell(unit, "head"), *[NONE] * 5]
@@ -156,6 +169,8 @@ def table_3(works: Sequence[Workspace]) -> Table:
     notes = [
         *source["notes"],
         "↓ lower is better, ↑ higher is better. ACC in percent. SOTA: the best before the paper, as it prints it.",
+        "n counts items; of a text in one stream the windows that it is read in.",
+        *marks(works),
     ]
     return Table(
         "Table 3", source["caption"], columns, rows, notes, protocol(works, asked), id="table-3", wide=True
@@ -181,11 +196,12 @@ def table_4(works: Sequence[Workspace]) -> Table:
                     if name and prefix is not None
                     else None
                 )
-                row.append(measured(value))
+                row.append(measured(value, work))
         rows.append(row)
     notes = [
         *source["notes"],
         "Bottom-Up Sum and Seq2Seq + Attn are trained systems of others; they are not run here.",
+        *marks(works),
     ]
     asked = [("Summarization", "cnn_dailymail", "rouge_avg", 1)]
     return Table(

@@ -10,7 +10,7 @@ def test_numbers_get_the_digits_that_mean_something():
         "35.13",
         "605.2",
         "1,234",
-        "1.55e+07",
+        "1.55e7",
         "–",
     ]
     assert [digits.decimal(v) for v in (-0.8, -2274.2, -0.001, -0.0)] == ["−0.80", "−2,274", "0.00", "0.00"]
