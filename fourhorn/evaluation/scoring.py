@@ -26,7 +26,7 @@ from fourhorn.model.cache import KVCache
 from fourhorn.model.transformer import GPT2
 
 # Rows of logits per product, enough for it to run at full speed, and rows summed at a time, which stay in the cache.
-N_LOGIT_ROWS, N_SUM_ROWS = 256, 4
+N_LOGIT_ROWS, N_SUM_ROWS = 256, 16
 # Tokens per pass on a CPU when the batch size is chosen here: what a pass holds stays near the processor.
 CPU_PASS_TOKENS = 1024
 
