@@ -1,4 +1,4 @@
-# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator,call-arg"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator,call-arg,var-annotated"
 """The inner loops of §4 in Numba: from text or tokens to one 64-bit hash per n-gram.
 
 In: UTF-8 bytes of many documents, each followed by a zero byte and the last by BLOCK more, with the offsets of their

@@ -109,7 +109,7 @@ def compare(table: dict[str, Values], metric: Metric, threshold: float) -> dict[
         return None
 
     owners = np.unique(table["document"], return_inverse=True)[1]
-    parts = [np.ones(n), ~above, above]
+    parts = [np.ones(n), (~above).astype(np.float64), above.astype(np.float64)]
     sums, sizes = (
         np.stack([np.bincount(owners, column * part) for part in parts], axis=1)
         for column in (values, np.ones(n))
