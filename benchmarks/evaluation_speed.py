@@ -6,8 +6,9 @@ Needs `lm_eval[hf]` and a folder with the official LAMBADA, CBT, WikiText-2, NQ 
 
 The model has random weights of the given size. Each side lives in its own process, as its users run it (fourhorn's
 command line keeps freed memory, see `fourhorn.runtime`); rounds alternate, seconds are wall time. `prefill` counts
-the tokens read before the first generated one over whole sets, seeds shared, against each prompt read by itself; the
-count does not depend on the weights, so a small model reads them. `--keep FILE` collects the rows of several runs.
+over whole sets the tokens that are read, seeds and contexts shared, against each prompt and candidate read by itself,
+up to the first generated token; the count does not depend on the weights, so a small model reads them. `--keep FILE`
+collects the rows of several runs.
 """
 
 import argparse
@@ -170,23 +171,25 @@ def speed_row(name: str, dtype: str, work: Any, sides: tuple[Any, Any], n_rounds
 
 
 def prefill_rows(data: Path, vocabulary: str) -> list[list[str]]:
-    """Tokens read before the first generated one, over whole sets: shared and unshared."""
+    """Tokens read up to the first generated one, over whole sets: shared and unshared."""
     import torch
 
     from fourhorn.evaluation.run import evaluate
+    from fourhorn.evaluation.tasks import question_answering, translation
     from fourhorn.model.config import GPT2Config
     from fourhorn.model.transformer import GPT2
     from fourhorn.tokenizer.tokenizer import Tokenizer
 
+    question_answering.MAX_ANSWER_TOKENS = translation.MAX_NEW_TOKENS = 1
     torch.manual_seed(0)
     model = GPT2(GPT2Config(n_layer=1, n_head=1, n_embd=8)).eval()
     rows = []
-    for task in ("natural_questions", "wmt14_en_fr", "wmt14_fr_en"):
+    for task in ("cbt_ne", "natural_questions", "wmt14_en_fr", "wmt14_fr_en"):
         result = evaluate(model, Tokenizer.load(vocabulary), tasks=[task], data=data)[task]
         read = result.details["tokens"]
         ratio = read["unshared_tokens"] / read["forward_tokens"]
         counts = f"{read['forward_tokens']:,} of {read['unshared_tokens']:,} tokens"
-        rows.append([f"prefill of {task}, {result.n:,}", "", counts, "", "", "", "", "", f"{ratio:.2f}×", ""])
+        rows.append([f"tokens of {task}, {result.n:,}", "", counts, "", "", "", "", "", f"{ratio:.2f}×", ""])
     return rows
 
 

@@ -50,7 +50,6 @@ NOT_RUN = {
     r"fourhorn (evaluate|data check) .*(official|data/)": "needs the official sets; tests/evaluation",
     r"fourhorn convert (gpt2-finetuned/|ckpt.pt) ": "needs a reader's own weights; tests/checkpoints",
     r"fourhorn overlap .*data/wiki": "needs WikiText; tests/memorization",
-    r"fourhorn recitation .*--model": "its passages are longer than the context of the workspace; tests/memorization",
     r"fourhorn report a b ": "needs two workspaces; tests/report",
     r"fourhorn tokenizer (compare|train|decode) ": "needs a reader's own texts and vocabulary; tests/tokenizer",
 }

@@ -87,7 +87,7 @@ def recitation(
         min_bytes: shortest run that is looked for, in bytes.
         passages: records with `name`, `prompt` and `rest` to probe for; default the Gettysburg Address.
         model: a checkpoint or run folder that goes on with each passage greedily; default none.
-        max_new_tokens: tokens it may write.
+        max_new_tokens: tokens it may write; a context too short for both loses the passage's beginning.
     """
     from fourhorn.memorization.recitation import recitation as find
 
@@ -108,6 +108,8 @@ def recitation(
     )
     for probe in result["probes"]:
         recited = f", {probe['recited_words']} words recited" if "recited_words" in probe else ""
+        if probe.get("n_cut"):
+            recited += f" (the context is too short for the first {probe['n_cut']} of its {probe['n_prompt']} tokens)"
         print(f"{probe['name']}: begins {probe['n_occurrences']:,} times in the training text{recited}.")
     print(f"Wrote {destination}/{result['samples']}.recitation.json.\nNext: fourhorn report .")
 

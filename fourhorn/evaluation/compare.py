@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fourhorn.errors import UserError
-from fourhorn.evaluation.metrics import bootstrap
+from fourhorn.evaluation.metrics import bootstrap, mean_interval
 from fourhorn.files import iter_lines, read_json
 
 
@@ -91,14 +91,14 @@ def _compare_task(task: str, first: Path, second: Path) -> list[Difference]:
     pairs = [(records[0][item], records[1][item]) for item in shared]
     rows = []
     for field, (metric, scale) in (FLAGS | VALUES).items():
-        both = [
-            (float(x[field]) * scale, float(y[field]) * scale) for x, y in pairs if field in x and field in y
-        ]
-        if both:
-            rows.append(_paired(task, metric, both, flags=field in FLAGS))
+        chosen = [(x, y) for x, y in pairs if field in x and field in y]
+        if chosen:
+            both = [(float(x[field]) * scale, float(y[field]) * scale) for x, y in chosen]
+            documents = [x.get("conversation", x["id"]) for x, _ in chosen]
+            rows.append(_paired(task, metric, both, documents, flags=field in FLAGS))
     if any("hint" in x for x, _ in pairs):
         both = [(100 * sum(x["hint"]) / 3, 100 * sum(y["hint"]) / 3) for x, y in pairs]
-        rows.append(_paired(task, "rouge_avg", both, flags=False))
+        rows.append(_paired(task, "rouge_avg", both, [x["id"] for x, _ in pairs], flags=False))
     if any("nats" in x and "n_bytes" in x for x, _ in pairs):
         rows.append(_bits_per_byte(task, pairs, left))
     if any("translation" in x for x, _ in pairs):
@@ -111,10 +111,12 @@ def _items(path: Path) -> dict[str, dict[str, Any]]:
     return {record["id"]: record for record in records if "skipped" not in record}
 
 
-def _paired(task: str, metric: str, both: Sequence[tuple[float, float]], *, flags: bool) -> Difference:
+def _paired(
+    task: str, metric: str, both: Sequence[tuple[float, float]], documents: Sequence[Any], *, flags: bool
+) -> Difference:
     values = np.asarray(both, dtype=np.float64)  # (n, 2)
     gain = values[:, 1] - values[:, 0]
-    low, high = bootstrap(len(gain), lambda rows: float(gain[rows].mean()))
+    low, high = mean_interval(gain, documents)
     counts = (int((gain < 0).sum()), int((gain > 0).sum())) if flags else (None, None)
     a, b = values.mean(0).tolist()
     return Difference(task, metric, a, b, b - a, low, high, len(gain), *counts)

@@ -3,11 +3,12 @@
 §3 asks for the probabilities of a few tokens after many. The last block's keys and values are needed of every token,
 but its queries, its MLP and the final normalization only of the positions whose next token is scored. On a CPU the
 weights are laid out once for oneDNN, and bias, GELU and residual are added inside the product; elsewhere, and for
-number formats that oneDNN does not multiply, the products are PyTorch's plain ones. `GPT2.hidden` is the slow clear
-twin of both.
+number formats that oneDNN does not multiply, the products are PyTorch's plain ones. oneDNN compiles a bfloat16 product
+anew for every number of rows, which takes longer than the product itself, so rows are padded to few such numbers.
+`GPT2.hidden` is the slow clear twin of both.
 
-Shapes: B batch, T tokens, C = n_embd, H heads, D head size, S cached length, N wanted positions. The weights are taken
-when a `Forward` is made. Raises nothing.
+Shapes: B batch, T tokens, R = B · T rows and those added, C = n_embd, H heads, D head size, S cached length, N wanted
+positions. The weights are taken when a `Forward` is made. Raises nothing.
 """
 
 from collections.abc import Sequence
@@ -21,15 +22,24 @@ from torch import Tensor
 from fourhorn.model.cache import KVCache
 from fourhorn.model.transformer import GPT2, Block
 
+ROW_STEP = 64  # of bfloat16 rows on a CPU
 PACKED_BYTES = 2 << 30  # larger weights stay as they are: laid out anew they would double the memory
 
 
 class Products:
     """x · Wᵀ + b and what follows it, in PyTorch's own operations."""
 
+    row_step = 1  # rows are padded to a multiple of this
+
     def weight(self, weight: Tensor) -> Tensor:
         """The weight as this class wants it."""
         return weight
+
+    def even(self, x: Tensor) -> Tensor:
+        """Vectors (…, C) as rows (R, C), with rows of zeros up to a multiple of `row_step`."""
+        rows = x.reshape(-1, x.shape[-1])
+        n_added = -len(rows) % self.row_step
+        return F.pad(rows, (0, 0, 0, n_added)) if n_added else rows
 
     def plain(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """x · Wᵀ + b"""
@@ -47,8 +57,8 @@ class Products:
 class FusedProducts(Products):
     """The same inside oneDNN's products, by the operators that torch's own compiler uses for CPUs."""
 
-    def __init__(self, packed: bool) -> None:
-        self.packed = packed
+    def __init__(self, packed: bool, row_step: int = 1) -> None:
+        self.packed, self.row_step = packed, row_step
         self._linear: Any = torch.ops.mkldnn._linear_pointwise
         self._reorder: Any = torch.ops.mkldnn._reorder_linear_weight
 
@@ -78,7 +88,7 @@ def products(model: GPT2) -> Products:
     if not (fused and weight.dtype in (torch.float32, torch.bfloat16)):
         return Products()
     n_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
-    return FusedProducts(packed=n_bytes <= PACKED_BYTES)
+    return FusedProducts(n_bytes <= PACKED_BYTES, ROW_STEP if weight.dtype == torch.bfloat16 else 1)
 
 
 class _Weights:
@@ -106,7 +116,7 @@ class Forward:
 
     def logits(self, states: Tensor) -> Tensor:
         """Logits over the vocabulary: (N, C) → (N, V)."""
-        return self.products.plain(states, self.wte, None)
+        return self.products.plain(self.products.even(states), self.wte, None)[: len(states)]
 
     def states(
         self, tokens: Tensor, rows: Sequence[int], columns: Sequence[int], cache: KVCache | None = None
@@ -115,30 +125,31 @@ class Forward:
 
         With a cache the tokens follow what it holds, as in `GPT2.hidden`, and it grows by T.
         """
-        T = tokens.shape[1]
+        B, T = tokens.shape
         if cache is None or int(cache.lengths.max()) == 0:
             keys = _Keys(cache, fresh=True)
             positions = torch.arange(T, device=tokens.device)
         else:
             keys = _Keys(cache, fresh=False)
             positions = cache.begin(T)
-        x = self.model.wte(tokens) + self.model.wpe(positions)
+        x = self.products.even(self.model.wte(tokens) + self.model.wpe(positions))  # (R, C)
         for layer, block in enumerate(self.blocks[:-1]):
             qkv = self._product(block.ln_1(x), layer, 0)
-            q, k, v = self._heads(qkv, 3)
+            q, k, v = self._heads(qkv[: B * T].view(B, T, -1), 3)
             k, v, mask = keys.extended(layer, k, v)
             x = self._finish(_attend(q, k, v, mask, keys.fresh), x, layer)
         places = [
             torch.tensor(list(part), dtype=torch.int64, device=tokens.device) for part in (rows, columns)
         ]
-        x = self._last(x, places[0], places[1], keys)
+        x = self._last(x[: B * T].view(B, T, -1), places[0], places[1], keys)
         if cache is not None:
             cache.lengths += T
         final: Tensor = self.model.ln_f(x)
         return final
 
     def _product(self, x: Tensor, layer: int, part: int) -> Tensor:
-        return self.products.plain(x, *self.weights[layer].attn[part])
+        y = self.products.plain(self.products.even(x), *self.weights[layer].attn[part])
+        return y[: x.shape[:-1].numel()].view(*x.shape[:-1], -1)
 
     def _heads(self, x: Tensor, n: int) -> tuple[Tensor, ...]:
         """n tensors (B, H, T, D) side by side in (B, T, n · C)."""
@@ -147,8 +158,9 @@ class Forward:
         return tuple(part.transpose(1, 2) for part in parts)
 
     def _finish(self, attended: Tensor, x: Tensor, layer: int) -> Tensor:
-        """The rest of a block after attention, for whatever positions are given."""
+        """The rest of a block after attention, for whatever positions are given: as rows (R, C)."""
         w, block, p = self.weights[layer], self.blocks[layer], self.products
+        attended, x = p.even(attended), p.even(x)
         x = p.added(attended, w.out, w.out_bias, x)
         return p.added(p.gelu(block.ln_2(x), w.up, w.up_bias), w.down, w.down_bias, x)
 
@@ -166,7 +178,7 @@ class Forward:
         if 2 * width > T or bool((rows[1:] < rows[:-1]).any()):  # nearly all of them: no gathering
             (q,) = self._heads(self._product(normed, layer, 0), 1)
             attended = _attend(q, k, v, mask, keys.fresh)[rows, columns]
-            return self._finish(attended, x[rows, columns], layer)
+            return self._finish(attended, x[rows, columns], layer)[: len(rows)]
         slots = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
         asked = torch.zeros(B, width, dtype=torch.int64, device=rows.device)  # (B, W), padded with 0
         asked[rows, slots] = columns
@@ -177,7 +189,7 @@ class Forward:
             seen = mask[every, 0, asked]  # (B, W, S)
         (q,) = self._heads(self._product(normed[every, asked], layer, 0), 1)
         attended = _attend(q, k, v, seen[:, None], False)[rows, slots]
-        return self._finish(attended, x[rows, columns], layer)
+        return self._finish(attended, x[rows, columns], layer)[: len(rows)]
 
 
 class _Keys:

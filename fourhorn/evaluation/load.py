@@ -7,6 +7,7 @@ the folder `pocket`. A task without any data is reported as missing, never inven
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from fourhorn.errors import UserError, unknown
@@ -77,6 +78,12 @@ class DataOptions:
     detokenized: bool = True
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise UserError(f"limit is {self.limit}; it must be 1 or more, or left out for all items.")
+        if not self.strides or min(self.strides) < 1:
+            raise UserError(f"strides are {list(self.strides)}; each must be 1 token or more.")
+
 
 def resolve(tasks: Sequence[str] | None) -> list[str]:
     """Task names in the paper's order; an unknown one is a `UserError` with the nearest."""
@@ -86,6 +93,30 @@ def resolve(tasks: Sequence[str] | None) -> list[str]:
         if name not in TASKS and not Path(name).is_file():
             raise unknown("task", name, TASKS)
     return list(dict.fromkeys(tasks))
+
+
+def load_tasks(names: Sequence[str], options: DataOptions) -> tuple[dict[str, Task], dict[str, str]]:
+    """All tasks that have data, and for each of the others the reason.
+
+    A file that is refused, or a library that is not installed, is a `UserError` here, before anything is scored, and
+    not when the task's turn comes.
+    """
+    tasks: dict[str, Task] = {}
+    missing: dict[str, str] = {}
+    for name in names:
+        found = load_task(name, options)
+        if isinstance(found, str):
+            missing[name] = found
+        else:
+            tasks[name] = found
+    lacking = {name: [each for each in task.needs if find_spec(each) is None] for name, task in tasks.items()}
+    for name, libraries in lacking.items():
+        if libraries:
+            raise UserError(
+                f"{name} needs {', '.join(libraries)}, which is not installed: pip install 'fourhorn[eval]', "
+                "or choose other tasks with --tasks."
+            )
+    return tasks, missing
 
 
 def load_task(name: str, options: DataOptions) -> Task | str:

@@ -23,7 +23,7 @@ Z = 1.959963984540054  # the normal quantile of a two-sided 95 % interval
 N_BOOTSTRAP = 1000
 
 
-def proportion(n_right: int, n: int, chance: float | None = None) -> Metric:
+def proportion(n_right: float, n: int, chance: float | None = None) -> Metric:
     """A share with Wilson's 95 % interval."""
     if n == 0:
         return Metric(0.0, 0.0, 1.0, 0, chance)
@@ -48,13 +48,35 @@ def bootstrap(
     return float(low), float(high)
 
 
-def mean(values: Sequence[float], *, scale: float = 1.0, chance: float | None = None) -> Metric:
-    """The mean with a bootstrap interval over items."""
+def mean(
+    values: Sequence[float],
+    *,
+    scale: float = 1.0,
+    chance: float | None = None,
+    documents: Sequence[Any] | None = None,
+) -> Metric:
+    """The mean of values in [0, 1], times `scale`, with a bootstrap interval over items or the documents they are of.
+
+    Values that are all equal say nothing when drawn anew; they get the interval of a share, which is never narrower.
+    """
     if not values:
         return Metric(0.0, None, None, 0, chance)
-    array = np.asarray(values, dtype=np.float64) * scale
-    low, high = bootstrap(len(array), lambda rows: float(array[rows].mean()))
-    return Metric(float(array.mean()), low, high, len(array), chance)
+    array = np.asarray(values, dtype=np.float64)
+    if array.min() == array.max():
+        share = proportion(float(array.sum()), len(array))
+        low, high = share.low or 0.0, share.high or 0.0
+    else:
+        low, high = mean_interval(array, documents)
+    return Metric(float(array.mean()) * scale, low * scale, high * scale, len(array), chance)
+
+
+def mean_interval(
+    values: Sequence[float] | np.ndarray[Any, Any], documents: Sequence[Any] | None = None
+) -> tuple[float, float]:
+    """The bootstrap interval of a mean, over the documents that the values belong to (each its own by default)."""
+    owners = np.unique(np.array(documents or range(len(values))), return_inverse=True)[1]
+    sums, sizes = np.bincount(owners, values), np.bincount(owners)
+    return bootstrap(len(sums), lambda rows: float(sums[rows].sum() / sizes[rows].sum()))
 
 
 def rate(nats: Sequence[float], units: Sequence[float], of: Callable[[float], float] = math.exp) -> Metric:

@@ -21,7 +21,7 @@ from typing import IO, Any
 import torch
 
 from fourhorn.errors import UserError
-from fourhorn.evaluation.load import DataOptions, load_task, resolve
+from fourhorn.evaluation.load import DataOptions, load_tasks, resolve
 from fourhorn.evaluation.scoring import Scorer
 from fourhorn.evaluation.task import Metric, Record, Result, Task
 from fourhorn.files import atomic_write, read_json, sha256_bytes, version, write_json
@@ -66,6 +66,8 @@ def evaluate(
         other_files: accept files in an official format whose counts differ, under the label "other".
         skip_malformed: leave out malformed items and count them, instead of refusing the file.
         seed: seed of sampled summaries.
+
+    All files are read and checked before the first task is scored.
     """
     folders = {"data": data, "pocket": pocket, "heldout": heldout, "train": train}
     options = DataOptions(
@@ -78,16 +80,16 @@ def evaluate(
         detokenized=detokenized,
         seed=seed,
     )
+    waiting, missing = load_tasks(resolve(tasks), options)
     scorer = Scorer(model, tokenizer, batch_size)
     folder = Path(destination) if destination is not None else None
     results: dict[str, Result] = {}
-    missing: dict[str, str] = {}
-    for task_name in resolve(tasks):
-        task = load_task(task_name, options)
-        if isinstance(task, str):
-            missing[task_name] = task
-            continue
-        results[task_name] = run_task(task, scorer, folder, name=name, options=repr(options))
+    for task_name in list(waiting):
+        task = waiting.pop(task_name)  # its data is let go as soon as it is scored
+        results[task_name] = run_task(
+            task, scorer, folder, name=name, options=repr(options), limit=options.limit
+        )
+        del task
         gc.collect()
     if folder is not None and rank() == 0:
         write_json(folder / "missing.json", {**_missing(folder, results), **missing})
@@ -103,8 +105,16 @@ def _missing(folder: Path, results: dict[str, Result]) -> dict[str, Any]:
     return {n: why for n, why in earlier.items() if n not in results} if isinstance(earlier, dict) else {}
 
 
-def run_task(task: Task, scorer: Scorer, folder: Path | None, *, name: str = "", options: str = "") -> Result:
-    """Score all items of one task, going on where an earlier run stopped."""
+def run_task(
+    task: Task,
+    scorer: Scorer,
+    folder: Path | None,
+    *,
+    name: str = "",
+    options: str = "",
+    limit: int | None = None,
+) -> Result:
+    """Score all items of one task, going on where an earlier run stopped; a `limit` that was set is said."""
     started = time.monotonic()
     before = Counter(scorer.counts)
     plan = task.batches(scorer)
@@ -119,6 +129,7 @@ def run_task(task: Task, scorer: Scorer, folder: Path | None, *, name: str = "",
         "n_ctx": scorer.n_ctx,
         "dtype": str(scorer.dtype).removeprefix("torch."),
         "batch_size": scorer.batch_size,
+        **({} if limit is None else {"limit": f"at most {limit:,} items"}),
     }
     result = Result(
         task=task.name,

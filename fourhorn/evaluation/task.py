@@ -86,6 +86,7 @@ class Task(ABC):
 
     name: str
     section: str
+    needs: tuple[str, ...] = ()  # libraries of the extra `eval` that the metrics are computed with
 
     def __init__(self, source: Source) -> None:
         self.source = source

@@ -1,7 +1,7 @@
-# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator,call-arg"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator,call-arg,var-annotated"
 """The inner loops of §4 in Numba: from text or tokens to one 64-bit hash per n-gram.
 
-In: UTF-8 bytes of many documents, each followed by a zero byte and the last by eight more, with the offsets of their
+In: UTF-8 bytes of many documents, each followed by a zero byte and the last by BLOCK more, with the offsets of their
 first bytes (uint8 (N,), int64 (D+1,)), or tokens with a separator token between documents. Out: uint64,
 one per n-gram; an n-gram never spans two documents.
 
@@ -29,6 +29,9 @@ MIX_1, MIX_2 = U64(0xFF51AFD7ED558CCD), U64(0xC4CEB9FE1A85EC53)
 EACH = U64(0x0101010101010101)  # a one in each of eight bytes
 LOW_BITS, TOP_BITS, CASE_BITS = EACH * U64(0x7F), EACH * U64(0x80), EACH * U64(0x20)
 
+ALL = U64(0xFFFFFFFFFFFFFFFF)
+
+BLOCK = 64  # bytes told apart at once; as many zeros must follow the last document
 SEPARATOR, NOT_ASCII = 0, 255  # entries of the byte table that are no lower-case character
 CACHED: dict[str, Any] = {"nogil": True, "cache": True}
 
@@ -66,6 +69,30 @@ def trailing_zeros(typing: Any, value: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def letters_and_others(typing: Any, array: Any, index: Any) -> Any:
+    """Of BLOCK bytes from `index` on a bit each, first byte lowest: ASCII letters and digits; bytes above 127."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        address = builder.gep(view.data, [arguments[1]])
+        block = ir.VectorType(ir.IntType(8), BLOCK)
+
+        def each(byte: int) -> Any:
+            return ir.Constant(block, [byte] * BLOCK)
+
+        def among(values: Any, first: str, n: int) -> Any:
+            return builder.icmp_unsigned("<", builder.sub(values, each(ord(first))), each(n))
+
+        data = builder.load(builder.bitcast(address, ir.PointerType(block)), align=1)
+        letters = among(builder.or_(data, each(0x20)), "a", 26)
+        flags = builder.or_(letters, among(data, "0", 10)), builder.icmp_signed("<", data, each(0))
+        bits = [builder.bitcast(each_flag, ir.IntType(BLOCK)) for each_flag in flags]
+        return context.make_tuple(builder, signature.return_type, bits)
+
+    return types.UniTuple(types.uint64, 2)(array, types.intp), generate
 
 
 @njit(inline="always")
@@ -142,9 +169,47 @@ def fold_bytes(h, packed, n_packed, encoded, n_bytes):
     return h, packed, n_packed
 
 
+@njit(inline="always")
+def ascii_word(data, i, n):
+    """The hash of the word of `n` ASCII letters and digits at byte `i`."""
+    h = SEED
+    while n >= 8:
+        h = mix(h + (load8(data, i) | CASE_BITS)) * FOLD
+        i += 8
+        n -= 8
+    return mix(h + ((load8(data, i) | CASE_BITS) & ~(ALL << U64(8 * n))))
+
+
+@njit(nogil=True)
+def any_word(data, i, stop, ascii_table, lower_table):
+    """The hash of the word at byte `i`, in any script and of any length, where it ends, and whether there is one."""
+    word, n_lead = leading_word(load8(data, i))
+    start, h = i, SEED
+    while n_lead == 8:
+        h = mix(h + word) * FOLD
+        i += 8
+        word, n_lead = leading_word(load8(data, i))
+    packed, n_packed = word & ~(ALL << (n_lead << U64(3))), np.int64(n_lead)
+    i += n_packed
+    is_word = i > start
+    while i < stop:
+        c, width = lower_character(data, i, stop, ascii_table, lower_table)
+        i += width
+        if c == SEPARATOR:
+            break
+        encoded, n_bytes = utf8(c)
+        h, packed, n_packed = fold_bytes(h, packed, n_packed, encoded, n_bytes)
+        is_word = True
+    return mix(h + packed), i, is_word
+
+
 @njit(**CACHED)
 def hash_words(data, offsets, ascii_table, lower_table, n, hashes, counts):
-    """Hashes of the word n-grams of each document; returns how many. `counts[d]` becomes that of document d."""
+    """Hashes of the word n-grams of each document; returns how many. `counts[d]` becomes that of document d.
+
+    A block of bytes is told apart at once into words and what separates them, so that a word waits for no other. A word
+    that goes on behind its block begins the next one; a word with bytes above 127 is read character by character.
+    """
     ring = np.zeros(n, dtype=U64)
     leave = BASE  # BASE ** n, the weight with which the oldest word leaves
     for _ in range(n - 1):
@@ -154,38 +219,35 @@ def hash_words(data, offsets, ascii_table, lower_table, n, hashes, counts):
         i, stop, first = offsets[d], offsets[d + 1] - 1, n_out
         polynomial, n_words, slot = U64(0), 0, 0
         while i < stop:
-            word, n_lead = leading_word(load8(data, i))
-            if n_lead == 0 and data[i] < 128:
-                i += 1
-                continue
-            start, h = i, SEED
-            while n_lead == 8:
-                h = mix(h + word) * FOLD
-                i += 8
-                word, n_lead = leading_word(load8(data, i))
-            packed = word & ((U64(1) << (n_lead << U64(3))) - U64(1))
-            i += np.int64(n_lead)
-            if data[i] < 128:
-                i += 1  # what ended the word separates
-            else:
-                n_packed, is_word = np.int64(n_lead), i > start
-                while i < stop:
-                    c, width = lower_character(data, i, stop, ascii_table, lower_table)
-                    i += width
-                    if c == SEPARATOR:
+            letters, others = letters_and_others(data, i)
+            runs = letters | others  # of bytes that may be in words
+            if stop - i < BLOCK:
+                runs &= ~(ALL << U64(stop - i))
+            following = i + BLOCK
+            while runs != 0:
+                start = trailing_zeros(runs)
+                length = trailing_zeros(~(runs >> start))
+                end = start + length
+                if end < U64(BLOCK) and (others >> start) & ~(ALL << length) == 0:
+                    value = ascii_word(data, i + np.int64(start), np.int64(length))
+                    runs &= ALL << end
+                elif end == U64(BLOCK) and start > 0:
+                    following = i + np.int64(start)
+                    break
+                else:
+                    value, following, is_word = any_word(
+                        data, i + np.int64(start), stop, ascii_table, lower_table
+                    )
+                    runs = U64(0)
+                    if not is_word:
                         break
-                    encoded, n_bytes = utf8(c)
-                    h, packed, n_packed = fold_bytes(h, packed, n_packed, encoded, n_bytes)
-                    is_word = True
-                if not is_word:
-                    continue
-            value = mix(h + packed)
-            polynomial = polynomial * BASE + value - ring[slot] * leave
-            ring[slot] = value
-            slot = slot + 1 if slot + 1 < n else 0
-            n_words += 1
-            hashes[n_out] = mix(polynomial)
-            n_out += n_words >= n
+                polynomial = polynomial * BASE + value - ring[slot] * leave
+                ring[slot] = value
+                slot = slot + 1 if slot + 1 < n else 0
+                n_words += 1
+                hashes[n_out] = mix(polynomial)
+                n_out += n_words >= n
+            i = following
         ring[:] = U64(0)
         counts[d] = n_out - first
     return n_out

@@ -152,8 +152,8 @@ class NgramHasher:
         encoded = [text.encode("utf-8", errors="replace") for text in texts]
         offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
         np.cumsum([len(e) + 1 for e in encoded], out=offsets[1:])
-        data = np.frombuffer(b"\0".join([*encoded, bytes(8)]), dtype=np.uint8)
-        self.n_bytes = len(data) - 8 - len(encoded)
+        data = np.frombuffer(b"\0".join([*encoded, bytes(kernels.BLOCK)]), dtype=np.uint8)
+        self.n_bytes = len(data) - kernels.BLOCK - len(encoded)
         counts = np.zeros(len(encoded), dtype=np.int64)
         if self.unit == "words":
             hashes = self._buffer("hashes", len(data) // 2 + len(encoded) + 1, np.uint64)

@@ -126,6 +126,7 @@ def overlap(
     hashes = np.concatenate([s.hashes for s in sets]) if sets else np.zeros(0, dtype=np.uint64)
     answer = ask(hashes, sources, hasher, method, bloom, false_positive_rate, n_threads)
     common = {"against": against, "ngram": ngram, "unit": unit, "method": method, **answer.figures()}
+    common["tokenizer_sha256"] = hasher.digest
     common |= {"n_threads": n_threads, "seconds": round(time.monotonic() - started, 3), "version": version()}
     results, first = {}, 0
     for test in sets:
@@ -362,8 +363,12 @@ def hits_per_item(test: HashedSet, hits: npt.NDArray[np.bool_]) -> npt.NDArray[n
 
 
 def interval(counts: npt.NDArray[np.int64], hits: npt.NDArray[np.int64]) -> tuple[float | None, float | None]:
-    """A 95 % interval of the overlap by drawing items anew; None below ten items, which say nothing of others."""
-    if len(counts) < 10 or counts.sum() == 0:
+    """A 95 % interval of the overlap by drawing items anew; None where these say nothing of others.
+
+    That is below ten items, and where the share of every item is the same.
+    """
+    shares = hits[counts > 0] / counts[counts > 0]
+    if len(counts) < 10 or not len(shares) or shares.min() == shares.max():
         return None, None
     generator = np.random.default_rng(0)
     draws = []

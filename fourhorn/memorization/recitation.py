@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from fourhorn.memorization.ngrams import NgramHasher, normalize_plain
 from fourhorn.memorization.suffixes import LongestRuns, Run
 from fourhorn.progress import progress
 from fourhorn.records import iter_records, write_records
+
+if TYPE_CHECKING:
+    from fourhorn.model.transformer import GPT2
 
 N_LONGEST = 20
 BATCH_BYTES = 1 << 21
@@ -66,8 +69,10 @@ def recitation(
         min_bytes: shortest run that is looked for, in bytes.
         passages: records with `name`, `prompt` and `rest` to probe for; default the Gettysburg Address.
         model: a checkpoint or run folder that goes on with each passage greedily; default none.
-        max_new_tokens: tokens it may write.
+        max_new_tokens: tokens it may write; a context too short for passage and tokens loses the passage's beginning.
     """
+    if max_new_tokens < 1:
+        raise UserError(f"max_new_tokens is {max_new_tokens}; it must be 1 or more.")
     if not 4 <= min_bytes <= 1024:
         raise UserError(f"min_bytes {min_bytes} is not between 4 and 1024.")
     started = time.monotonic()
@@ -79,6 +84,7 @@ def recitation(
             f"{samples} holds more than {MAX_SAMPLE_BYTES >> 20} MiB of samples; give a part of them."
         )
     probed = read_passages(passages)
+    reader = _load(model)  # a model that is not there is refused before the text is read
     search = LongestRuns(encoded, min_bytes)
     seen, occurrences, n_bytes = stream(sources, search, probed)
     runs = search.runs()
@@ -94,7 +100,7 @@ def recitation(
         "median_characters": median(lengths) if lengths else None,
         "percentiles": {str(p): float(np.percentile(lengths, p)) for p in PERCENTILES} if lengths else {},
         "longest": [r for r in rows_by_length[:N_LONGEST] if r["n_characters"]],
-        "probes": probes(probed, occurrences, model, max_new_tokens),
+        "probes": probes(probed, occurrences, reader, max_new_tokens),
         "train_bytes": n_bytes,
         "seconds": round(time.monotonic() - started, 3),
         "version": version(),
@@ -187,23 +193,39 @@ def read_passages(path: str | Path | None) -> list[Passage]:
 
 
 def probes(
-    passages: Sequence[Passage], occurrences: Sequence[int], model: str | Path | None, max_new_tokens: int
+    passages: Sequence[Passage],
+    occurrences: Sequence[int],
+    model: "tuple[GPT2, Any] | None",
+    max_new_tokens: int,
 ) -> list[dict[str, Any]]:
-    """How often each passage begins in the training text and, with a model, how far it is recited."""
+    """How often each passage begins in the training text and, with a model and its tokenizer, how far it is recited.
+
+    A prompt that leaves the completion no room loses its oldest tokens; `n_cut` of `n_prompt` tokens says so.
+    """
     found: list[dict[str, Any]] = [
         {"name": passage.name, "n_occurrences": n} for passage, n in zip(passages, occurrences, strict=True)
     ]
-    if model is None or not passages:
+    if model is None:
         return found
-    import fourhorn
+    from fourhorn.sampling.generate import complete
 
-    network, tokenizer = fourhorn.load(str(model))
+    network, tokenizer = model
+    n_ctx = network.config.n_ctx
+    room = n_ctx - min(max_new_tokens, n_ctx // 2)
     for entry, passage in zip(found, passages, strict=True):
-        completion = fourhorn.generate(
-            network, tokenizer, passage.prompt, max_new_tokens=max_new_tokens, temperature=0.0
+        tokens = tokenizer.encode_ordinary(passage.prompt)
+        ((completion,),) = complete(
+            network, tokenizer, [tokens[-room:]], max_new_tokens=max_new_tokens, temperature=0.0
         )
-        entry |= {"completion": completion, **recited(completion, passage.rest)}
+        entry |= {"n_prompt": len(tokens), "n_cut": max(0, len(tokens) - room)}
+        entry |= {"completion": completion.text, **recited(completion.text, passage.rest)}
     return found
+
+
+def _load(model: str | Path | None) -> "tuple[GPT2, Any] | None":
+    from fourhorn.checkpoints.load import load
+
+    return None if model is None else load(str(model))
 
 
 def recited(completion: str, rest: str) -> dict[str, int]:

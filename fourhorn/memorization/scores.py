@@ -6,7 +6,8 @@
 In: `results/NAME/<task>.items.jsonl` of the evaluation and `overlap/<task>.items.jsonl` of `overlap`, joined by id (a
 CoQA turn belongs to its passage). Out: `overlap/<task>.NAME.scores.json` with, per metric and threshold, the score over
 all items, over those at or below the threshold, over those above, and the difference of the first two; 95 % intervals
-by drawing items anew, for the difference from the same draws. Raises `UserError` when no id of the two agrees.
+by drawing items (all turns of a conversation together) anew, for the difference from the same draws, and none where
+every draw comes out alike. Raises `UserError` when no id of the two agrees.
 """
 
 import math
@@ -80,9 +81,10 @@ def scores(
 
 
 def joined(items: Path, shares: Path, metrics: Sequence[Metric]) -> dict[str, Values]:
-    """The overlap share of every scored item, under `share`, and its value of each metric's field."""
+    """Of every scored item the overlap, under `share`, whose it is, under `document`, and each metric's field."""
     of_item = {str(row["id"]): row for row in iter_records(shares) if row.get("n_ngrams")}
-    columns: dict[str, list[float]] = {"share": [], **{metric.field: [] for metric in metrics}}
+    columns: dict[str, list[float]] = {"share": [], "document": [], **{m.field: [] for m in metrics}}
+    numbers = {id: number for number, id in enumerate(of_item)}
     n_scored = 0
     for row in iter_records(items):
         if "skipped" in row:
@@ -91,6 +93,7 @@ def joined(items: Path, shares: Path, metrics: Sequence[Metric]) -> dict[str, Va
         found = of_item.get(str(row.get("id"))) or of_item.get(str(row.get("id")).rpartition("/")[0])
         if found is not None and all(metric.field in row for metric in metrics):
             columns["share"].append(found["n_hits"] / found["n_ngrams"])
+            columns["document"].append(numbers[str(found["id"])])
             for metric in metrics:
                 columns[metric.field].append(float(row[metric.field]))
     if n_scored and not columns["share"]:
@@ -105,15 +108,20 @@ def compare(table: dict[str, Values], metric: Metric, threshold: float) -> dict[
     if n_with == 0 or n_with == n:
         return None
 
-    def score(rows: npt.NDArray[np.int64]) -> tuple[float, float, float]:
-        picked, is_above = values[rows], above[rows]
-        parts = picked, picked[~is_above], picked[is_above]
-        every, without, with_ = (metric.of(float(p.mean())) if len(p) else math.nan for p in parts)
-        return every, without, with_
+    owners = np.unique(table["document"], return_inverse=True)[1]
+    parts = [np.ones(n), (~above).astype(np.float64), above.astype(np.float64)]
+    sums, sizes = (
+        np.stack([np.bincount(owners, column * part) for part in parts], axis=1)
+        for column in (values, np.ones(n))
+    )  # (documents, 3)
+
+    def score(rows: npt.NDArray[np.int64]) -> list[float]:
+        totals = zip(sums[rows].sum(0).tolist(), sizes[rows].sum(0).tolist(), strict=True)
+        return [metric.of(total / size) if size else math.nan for total, size in totals]
 
     generator = np.random.default_rng(0)
-    draws = np.array([score(generator.integers(0, n, n)) for _ in range(N_BOOTSTRAP)])
-    exact = score(np.arange(n))
+    draws = np.array([score(generator.integers(0, len(sums), len(sums))) for _ in range(N_BOOTSTRAP)])
+    exact = score(np.arange(len(sums)))
     row: dict[str, Any] = {"metric": metric.name, "threshold": threshold, "n": n, "n_with": n_with}
     for name, value, column in zip(("all", "without", "with"), exact, draws.T, strict=True):
         row[name] = _interval(value, column)
@@ -121,6 +129,8 @@ def compare(table: dict[str, Values], metric: Metric, threshold: float) -> dict[
     return row
 
 
-def _interval(value: float, draws: Values) -> dict[str, float]:
+def _interval(value: float, draws: Values) -> dict[str, float | None]:
+    if np.nanmin(draws) == np.nanmax(draws):
+        return {"value": value, "low": None, "high": None}
     low, high = np.nanquantile(draws, [0.025, 0.975])
     return {"value": value, "low": float(low), "high": float(high)}

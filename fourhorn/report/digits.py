@@ -27,11 +27,10 @@ def decimal(value: float | None) -> str:
     """Two digits after the point below a thousand, none above, powers of ten far beyond."""
     if value is None:
         return ABSENT
-    if abs(value) >= 1e6:
-        return f"{value:.2e}"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}"
+    size = abs(value)
+    n_digits = 0 if size >= 1000 else 1 if size >= 100 else 2
+    text = flops(size) if size >= 1e6 else f"{size:,.{n_digits}f}"
+    return f"−{text}" if value < 0 and text.strip("0.") else text
 
 
 def interval(value: Value | None) -> str:
@@ -44,6 +43,13 @@ def interval(value: Value | None) -> str:
 def percent(share: float | None) -> str:
     """A share in [0, 1] as `12.3 %`."""
     return ABSENT if share is None else f"{100 * share:.3g} %" if share < 0.1 else f"{100 * share:.1f} %"
+
+
+def surest(percent_: float | None) -> str:
+    """A probability in percent as Table 5 prints it, `83.4`; below a twentieth of one in powers of ten."""
+    if percent_ is None:
+        return ABSENT
+    return f"{percent_:.1f}" if percent_ >= 0.05 or percent_ == 0 else f"{percent_:.0e}".replace("e-0", "e-")
 
 
 def n_bytes(value: float | None) -> str:
@@ -75,4 +81,4 @@ def rate(value: float | None) -> str:
 
 def flops(value: float | None) -> str:
     """`1.2e15`."""
-    return ABSENT if value is None else f"{value:.2e}".replace("e+", "e")
+    return ABSENT if value is None else f"{value:.2e}".replace("e+0", "e").replace("e+", "e")

@@ -11,9 +11,10 @@ from typing import Any
 from fourhorn.report import digits
 from fourhorn.report.blocks import Cell, Column, Figure, Table
 from fourhorn.report.paper import n_params, paper, sizes
+from fourhorn.report.protocols import protocol
 from fourhorn.report.results import Model, Workspace, clean, number, record
 from fourhorn.report.svg import OURS, PAPER, SOFT, Chart, Series, draw
-from fourhorn.report.tables import TITLES, measured, ours, printed, protocol
+from fourhorn.report.tables import TITLES, marks, measured, ours, printed
 
 
 def by_size(works: Sequence[Workspace], number_of_figure: int) -> Figure:
@@ -47,7 +48,7 @@ def by_size(works: Sequence[Workspace], number_of_figure: int) -> Figure:
         columns += [
             Column(clean(name) or "–", ours(works, work), "ours", True) for name in work.names or [""]
         ]
-    table = Table("Numbers", "", columns, rows, protocol=protocol(works, asked), wide=True)
+    table = Table("Numbers", "", columns, rows, marks(works), protocol=protocol(works, asked), wide=True)
     notes = list(source.get("notes", []))
     if source["source"] == "digitized":
         notes.append("The paper's points were read off its figure.")
@@ -82,7 +83,8 @@ def _rows(works: Sequence[Workspace], panel: dict[str, Any], source: dict[str, A
     row = [Cell(f"{text} ({panel['unit']})", "head"), *(printed(v) for v in source["values"])]
     for work in works:
         for name in work.names or [""]:
-            row.append(measured(work.value(name, source["task"], source["metric"], source["scale"])))
+            value = work.value(name, source["task"], source["metric"], source["scale"])
+            row.append(measured(value, work))
     return [row]
 
 

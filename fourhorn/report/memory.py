@@ -38,7 +38,8 @@ def with_and_without(works: Sequence[Workspace]) -> list[Table]:
         f"Paper: LAMBADA perplexity {lambada['perplexity']} on all items, {lambada['perplexity_without_overlap']} "
         f"without those that overlap; accuracy {lambada['accuracy']} and {lambada['accuracy_without_overlap']}; CoQA "
         f"about {coqa['f1_gain'][0]} to {coqa['f1_gain'][1]} F1 better through overlap.",
-        "Difference: all items less those without overlap; its interval is over items.",
+        "Difference: all items less those without overlap; its interval is over items (conversations of CoQA). "
+        "No interval: every draw of items comes out alike.",
     ]
     caption = "What the overlapping items are worth: the same scores without those above a share of 8-grams."
     return [
@@ -113,5 +114,7 @@ def probe(row: dict[str, Any]) -> str:
         if length is not None
         else ""
     )
+    n_cut = number(row.get("n_cut"))
+    cut = f" (given without its first {digits.count(n_cut)} tokens: short context)" if n_cut else ""
     times = paper()["text"]["recitation"]["gettysburg_occurrences"]
-    return f"{said}{recited}. (Paper: the Gettysburg Address, about {times} times, recited.)"
+    return f"{said}{recited}{cut}. (Paper: the Gettysburg Address, about {times} times, recited.)"

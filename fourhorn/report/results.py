@@ -56,12 +56,12 @@ class Value:
     high: float | None = None
     n: int | None = None
     chance: float | None = None
-    pocket: bool = False
+    scale: str = ""  # of the set: official, pocket, or other
 
     def scaled(self, factor: float) -> "Value":
         """The same in another unit, for shares as percentages."""
         low, high, chance = (None if v is None else v * factor for v in (self.low, self.high, self.chance))
-        return Value(self.value * factor, low, high, self.n, chance, self.pocket)
+        return Value(self.value * factor, low, high, self.n, chance, self.scale)
 
 
 @dataclass
@@ -128,9 +128,14 @@ class Workspace:
         found = number(row.get("value"))
         if found is None:
             return None
-        n, pocket = number(row.get("n")), result.get("scale") == "pocket"
+        n, of = number(row.get("n")), clean(result.get("scale", ""))
         low, high, chance = (number(row.get(key)) for key in ("low", "high", "chance"))
-        return Value(found, low, high, None if n is None else int(n), chance, pocket).scaled(scale)
+        return Value(found, low, high, None if n is None else int(n), chance, of).scaled(scale)
+
+    @property
+    def has_official(self) -> bool:
+        """Whether any result rests on one of the paper's own files."""
+        return any(r.get("scale") == "official" for tasks in self.results.values() for r in tasks.values())
 
     @property
     def is_pocket(self) -> bool:

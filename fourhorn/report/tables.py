@@ -10,10 +10,10 @@ from typing import Any
 from fourhorn.report import digits
 from fourhorn.report.blocks import Cell, Column, Table
 from fourhorn.report.paper import n_params, paper, sizes
+from fourhorn.report.protocols import protocol
 from fourhorn.report.results import Value, Workspace, clean, number, record
 
 NONE = Cell(digits.ABSENT, "none", numeric=True)
-MAX_PROTOCOL_CHARACTERS = 600
 TITLES = {
     "lambada": "LAMBADA",
     "cbt_cn": "CBT-CN",
@@ -27,6 +27,10 @@ TITLES = {
     "webtext": "held-out documents",
     "samples": "samples",
 }
+MARKS = {"pocket": "†", "other": "‡"}
+MARKS_NOTE = (
+    "† on a small set made for this project, ‡ on another file than the paper's; without a mark on its own."
+)
 
 
 def ours(works: Sequence[Workspace], work: Workspace) -> str:
@@ -35,11 +39,17 @@ def ours(works: Sequence[Workspace], work: Workspace) -> str:
     return f"{name}, pocket scale" if work.is_pocket else name
 
 
-def measured(value: Value | None) -> Cell:
-    """A measured value with its interval."""
+def measured(value: Value | None, work: Workspace | None = None) -> Cell:
+    """A measured value with its interval; in a workspace with the paper's sets, other sets get a mark."""
     if value is None:
         return NONE
-    return Cell(digits.decimal(value.value), "ours", digits.interval(value), numeric=True)
+    mark = MARKS.get(value.scale, "") if work is not None and work.has_official else ""
+    return Cell(digits.decimal(value.value) + mark, "ours", digits.interval(value), numeric=True)
+
+
+def marks(works: Sequence[Workspace]) -> list[str]:
+    """What the marks of `measured` mean, where there are any."""
+    return [MARKS_NOTE] if any(work.has_official for work in works) else []
 
 
 def printed(value: float | None) -> Cell:
@@ -137,12 +147,15 @@ def table_3(works: Sequence[Workspace]) -> Table:
         row += [printed(source["rows"][size][column["key"]]) for size in ("SOTA", *sizes())]
         for work in works:
             for name in work.names or [""]:
-                row.append(measured(work.value(name, column["task"], column["metric"], column["scale"])))
+                value = work.value(name, column["task"], column["metric"], column["scale"])
+                row.append(measured(value, work))
         rows.append(row)
         asked.append((column["label"], column["task"], column["metric"], column["scale"]))
     for unit, metric in (("PPL ↓", "word_perplexity"), ("BPB ↓", "bits_per_byte")):
         cells = [
-            measured(work.value(name, "webtext", metric)) for work in works for name in work.names or [""]
+            measured(work.value(name, "webtext", metric), work)
+            for work in works
+            for name in work.names or [""]
         ]
         if any(cell.kind == "ours" for cell in cells):
             head = [Cell("held-out documents", "head", strong=True), Cell(unit, "head"), *[NONE] * 5]
@@ -156,6 +169,8 @@ def table_3(works: Sequence[Workspace]) -> Table:
     notes = [
         *source["notes"],
         "↓ lower is better, ↑ higher is better. ACC in percent. SOTA: the best before the paper, as it prints it.",
+        "n counts items; of a text in one stream the windows that it is read in.",
+        *marks(works),
     ]
     return Table(
         "Table 3", source["caption"], columns, rows, notes, protocol(works, asked), id="table-3", wide=True
@@ -181,11 +196,12 @@ def table_4(works: Sequence[Workspace]) -> Table:
                     if name and prefix is not None
                     else None
                 )
-                row.append(measured(value))
+                row.append(measured(value, work))
         rows.append(row)
     notes = [
         *source["notes"],
         "Bottom-Up Sum and Seq2Seq + Attn are trained systems of others; they are not run here.",
+        *marks(works),
     ]
     asked = [("Summarization", "cnn_dailymail", "rouge_avg", 1)]
     return Table(
@@ -246,7 +262,7 @@ def _answer(row: dict[str, Any], kind: Any, share: float | None) -> list[Cell]:
     texts = (clean(row.get("question", ""))[:300], clean(row.get("answer", ""))[:200], mark)
     return [
         *(Cell(t, kind) for t in texts),
-        Cell(digits.ABSENT if share is None else f"{share:.1f}", kind, numeric=True),
+        Cell(digits.surest(share), kind, numeric=True),
     ]
 
 
@@ -276,10 +292,18 @@ def table_6(works: Sequence[Workspace]) -> Table:
     rows.insert(len(labels), row + [NONE] * (3 * len(works)))
     notes = [
         "An occurrence of an 8-gram in the test set counts when the training text has it anywhere. Text is "
-        "lower-cased, cut to alphanumeric words with single spaces; 8-grams are of the unit named below.",
+        "lower-cased, cut to alphanumeric words with single spaces; 8-grams are of the unit named below. "
+        "Intervals are over items: a set that is one text has none, nor one whose items are all alike.",
     ]
     return Table(
-        "Table 6", source["caption"], columns, rows, notes, _overlap_protocol(works), id="table-6", wide=True
+        "Table 6",
+        source["caption"],
+        columns,
+        rows,
+        notes,
+        _overlap_protocol(works, labels),
+        id="table-6",
+        wide=True,
     )
 
 
@@ -298,7 +322,14 @@ def _overlap_cells(found: list[dict[str, Any]]) -> list[Cell]:
     return [*cells, Cell(digits.count(n), "ours" if n is not None else "none", numeric=True)]
 
 
-def _overlap_protocol(works: Sequence[Workspace]) -> Table | None:
+def _unit(overlap: dict[str, Any]) -> str:
+    """`8 bpe of 1961391c7a10`: what the n-grams are of, with the first digits of the vocabulary's hash."""
+    digest = overlap.get("tokenizer_sha256")
+    of = f" of {clean(digest)[:12]}" if isinstance(digest, str) else ""
+    return f"{clean(overlap.get('ngram', ''))} {clean(overlap.get('unit', ''))}{of}"
+
+
+def _overlap_protocol(works: Sequence[Workspace], labels: dict[str, str]) -> Table | None:
     columns = [
         Column("measured"),
         Column("against"),
@@ -314,14 +345,16 @@ def _overlap_protocol(works: Sequence[Workspace]) -> Table | None:
     rows = []
     for work in works:
         for o in work.overlaps:
-            where = clean(o["test"]) if len(works) == 1 else f"{work.label}: {clean(o['test'])}"
+            test = clean(o["test"])
+            title = labels.get(test) or TITLES.get(test, test)
+            where = title if len(works) == 1 else f"{work.label}: {title}"
             unique, speed = number(o.get("unique_overlap")), number(o.get("megabytes_per_second"))
             bound = number(o.get("false_positive_bound"))
             rows.append(
                 [
                     Cell(where, "head"),
                     Cell(clean(o.get("against", ""))),
-                    Cell(f"{clean(o.get('ngram', ''))} {clean(o.get('unit', ''))}"),
+                    Cell(_unit(o)),
                     Cell(clean(o.get("method", ""))),
                     Cell(digits.n_bytes(number(o.get("train_bytes"))), numeric=True),
                     Cell(digits.decimal(None if unique is None else 100 * unique), numeric=True),
@@ -330,56 +363,3 @@ def _overlap_protocol(works: Sequence[Workspace]) -> Table | None:
                 ]
             )
     return Table("How it was measured", "", columns, rows) if rows else None
-
-
-def protocol(
-    works: Sequence[Workspace], asked: Sequence[tuple[str, str, str, float]], *, last: bool = False
-) -> Table | None:
-    """What stands under a table: per number its set, scale, n, interval, chance and protocol.
-
-    With `last` only the largest model's; else one line per task, for the largest model that has it.
-    """
-    columns = [Column("number"), Column("model"), Column("set"), Column("scale"), Column("n", numeric=True)]
-    columns += [
-        Column("value", numeric=True),
-        Column("95 % interval", numeric=True),
-        Column("chance", numeric=True),
-        Column("protocol"),
-    ]
-    rows = []
-    for work in works:
-        for label, task, metric, scale in asked:
-            names = work.names[-1:] if last else work.names[::-1]
-            name = next((n for n in names if work.value(n, task, metric)), None)
-            value = work.value(name, task, metric, scale) if name else None
-            if name is None or value is None:
-                continue
-            result = work.results[name][task]
-            rows.append(
-                [
-                    Cell(label if len(works) == 1 else f"{work.label}: {label}", "head"),
-                    Cell(clean(name)),
-                    Cell(clean(result.get("dataset", task))),
-                    Cell("pocket scale" if value.pocket else "official"),
-                    Cell(digits.count(value.n), numeric=True),
-                    Cell(digits.decimal(value.value), numeric=True),
-                    Cell(digits.interval(value) or digits.ABSENT, numeric=True),
-                    Cell(digits.decimal(value.chance), numeric=True),
-                    Cell(words(result.get("protocol"), metric)),
-                ]
-            )
-    return Table("How it was measured", "", columns, rows) if rows else None
-
-
-def words(protocol: Any, metric: str) -> str:
-    """A protocol's choices in one line: those of the metric, and those that hold for all."""
-    if not isinstance(protocol, dict):
-        return digits.ABSENT
-    kinds = ("accuracy", "word_", "last_token_", "most_frequent_")
-    metrics = {k for k in protocol if k.startswith(kinds) and k != metric}
-    parts = [
-        f"{k.replace('_', ' ')}: {v}"
-        for k, v in protocol.items()
-        if k not in metrics and not isinstance(v, dict | list)
-    ]
-    return clean("; ".join(parts))[:MAX_PROTOCOL_CHARACTERS] or digits.ABSENT

@@ -15,6 +15,7 @@ KINDS = {
     "plain": Products,
     "fused": lambda: FusedProducts(False),
     "fused, packed": lambda: FusedProducts(True),
+    "fused, rows padded": lambda: FusedProducts(True, row_step=64),
 }
 
 

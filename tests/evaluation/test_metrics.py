@@ -11,6 +11,7 @@ from fourhorn.evaluation.metrics import (
     exact_match,
     f1,
     leave_one_out,
+    mean,
     moses,
     normalize_answer,
     proportion,
@@ -31,6 +32,24 @@ def test_wilson_interval_equals_the_published_formula() -> None:
 def test_perplexity_and_bits_are_totals_over_totals() -> None:
     assert rate([2.0, 4.0], [1.0, 2.0]).value == pytest.approx(math.exp(2))
     assert rate([math.log(2)] * 4, [1.0] * 4, bits).value == pytest.approx(1.0)
+
+
+def test_a_mean_of_equal_values_has_the_interval_of_a_share() -> None:
+    all_wrong = mean([0.0] * 100, scale=100)
+    assert (all_wrong.value, all_wrong.low) == (0.0, 0.0)
+    assert all_wrong.high == pytest.approx(3.70, abs=0.01)  # Wilson's bound for 0 of 100
+    half = mean([0.5] * 100)
+    assert half.low == pytest.approx(0.404, abs=0.001)
+
+
+def test_a_mean_over_documents_is_as_uncertain_as_its_documents() -> None:
+    values = [float(document % 2) for document in range(20) for _ in range(50)]
+    over_items = mean(values)
+    over_documents = mean(values, documents=[f"d{i // 50}" for i in range(1000)])
+    assert over_items.value == over_documents.value == 0.5
+    assert over_items.n == over_documents.n == 1000
+    assert over_items.high - over_items.low == pytest.approx(2 * 1.96 * 0.5 / 1000**0.5, rel=0.1)  # type: ignore[operator]
+    assert over_documents.high - over_documents.low == pytest.approx(2 * 1.96 * 0.5 / 20**0.5, rel=0.15)  # type: ignore[operator]
 
 
 def test_normal_form_drops_case_punctuation_and_articles() -> None:

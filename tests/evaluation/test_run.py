@@ -49,6 +49,7 @@ def test_each_task_writes_its_result_its_items_and_what_is_missing(wide, tokeniz
     assert value["model"]["name"] == "tiny"
     assert value["metrics"]["accuracy"]["chance"] == 0.5
     assert value["protocol"]["accuracy"].startswith("partial")
+    assert value["protocol"]["limit"] == "at most 4 items"
     assert len((tmp_path / "winograd.items.jsonl").read_text().splitlines()) == 4
 
 
@@ -139,6 +140,38 @@ def test_two_processes_share_the_items_and_agree_with_one(
         result = run_task(task, Scorer(wide, tokenizer, 4), tmp_path)
     assert result.n == 20
     assert result.metrics == alone.metrics
+
+
+def no_forward(*_arguments: object) -> None:
+    raise AssertionError("scored before everything was checked")
+
+
+def test_a_wrong_file_of_the_last_task_is_refused_before_the_first_is_scored(  # type: ignore[no-untyped-def]
+    wide, tokenizer, tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / "NQ-open.dev.jsonl").write_text('{"question": "who", "answer": ["me"]}\n')
+    monkeypatch.setattr(Scorer, "loglikelihoods", no_forward)
+    with pytest.raises(UserError, match="1 questions, expected 3,610"):
+        evaluate(wide, tokenizer, tasks=["winograd", "natural_questions"], data=tmp_path)
+
+
+def test_a_library_that_the_last_task_lacks_is_named_before_the_first_is_scored(  # type: ignore[no-untyped-def]
+    wide, tokenizer, monkeypatch
+) -> None:
+    monkeypatch.setattr(Scorer, "loglikelihoods", no_forward)
+    monkeypatch.setitem(sys.modules, "sacrebleu", None)
+    with pytest.raises(UserError, match=r"wmt14_fr_en needs sacrebleu.*pip install 'fourhorn\[eval\]'"):
+        evaluate(wide, tokenizer, tasks=["winograd", "wmt14_fr_en"])
+    with pytest.raises(AssertionError):  # tasks without it go ahead
+        evaluate(wide, tokenizer, tasks=["winograd"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("limit", 0), ("limit", -3), ("strides", []), ("strides", [512, 0])]
+)
+def test_an_option_out_of_range_is_refused(wide, tokenizer, option: str, value: object) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(UserError, match=f"{option} (is|are) .*1"):
+        evaluate(wide, tokenizer, tasks=["winograd"], **{option: value})
 
 
 def test_an_unknown_task_names_the_nearest(wide, tokenizer) -> None:  # type: ignore[no-untyped-def]

@@ -29,6 +29,37 @@ def test_word_hashes_equal_the_plain_twin_on_any_text(texts, n):
     assert counts.tolist() == [len(row) for row in expected]
 
 
+PARTS = [
+    "a",
+    "It",
+    "word",
+    "2020",
+    "exactly8",
+    "naïve",
+    "東京",
+    "“",
+    "—",
+    ".",
+    " ",
+    "\n",
+    "  ",
+    "\0",
+    "…x",
+    "É",
+    "ﬁn",
+]
+PARTS += [letter * n for letter in "xY" for n in (7, 8, 9, 15, 16, 17, 40, 55, 56, 63, 64, 65, 130)]
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(PARTS), max_size=60).map("".join), max_size=4))
+def test_words_that_meet_or_cross_the_ends_of_blocks_keep_their_hashes(texts):
+    hashes, counts = NgramHasher(unit="words", n=2)(texts)
+    expected = [hash_plain(words_of(text), 2) for text in texts]
+    assert [int(h) for h in hashes] == [h for row in expected for h in row]
+    assert counts.tolist() == [len(row) for row in expected]
+
+
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.text(max_size=60), max_size=6))
 def test_token_hashes_equal_the_plain_twin_on_any_text(tokenizer, texts):

@@ -133,6 +133,7 @@ def test_wikitext2_reproduces_the_papers_cell_of_table_6(tmp_path, real_data, me
         method=method,
         against="own",
     )["wikitext2"]
+    assert result["tokenizer_sha256"]  # 8-grams of another vocabulary's tokens give another share
     assert result["n_hits"] == 1592
     assert round(100 * result["overlap"], 2) == 0.66
 

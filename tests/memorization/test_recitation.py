@@ -3,10 +3,15 @@
 import json
 
 import pytest
+import torch
 
 from fourhorn.errors import UserError
-from fourhorn.memorization.recitation import read_passages, recitation, recited
+from fourhorn.memorization.recitation import Passage, probes, read_passages, recitation, recited
+from fourhorn.model.config import GPT2Config
+from fourhorn.model.transformer import GPT2
 from fourhorn.records import write_records
+from fourhorn.sampling.generate import generate
+from fourhorn.tokenizer import Tokenizer
 
 
 @pytest.fixture
@@ -77,3 +82,36 @@ def test_passages_of_ones_own_need_three_fields_and_twelve_words(tmp_path):
     write_records(path, [{"name": "x"}])
     with pytest.raises(UserError, match="needs `name`, `prompt` and `rest`"):
         read_passages(path)
+
+
+@pytest.fixture
+def reader():
+    tokenizer = Tokenizer.train(["four score and seven years ago our fathers brought forth"], n_vocab=270)
+    torch.manual_seed(3)
+    return GPT2(GPT2Config(n_layer=1, n_head=1, n_embd=16, n_ctx=48, n_vocab=tokenizer.n_vocab)), tokenizer
+
+
+def test_a_prompt_longer_than_the_context_keeps_its_end_and_says_what_it_lost(reader):
+    model, tokenizer = reader
+    short, long = (
+        "seven years ago",
+        "four score and seven years ago our fathers brought forth on this continent",
+    )
+    passages = [Passage("short", short, "x"), Passage("long", long, "x")]
+    found = probes(passages, [2, 0], reader, 16)
+    n_short, n_long = (len(tokenizer.encode_ordinary(text)) for text in (short, long))
+    assert n_short < 32 < n_long
+    assert [(p["n_occurrences"], p["n_prompt"], p["n_cut"]) for p in found] == [
+        (2, n_short, 0),
+        (0, n_long, n_long - 32),
+    ]
+    assert found[0]["completion"] == generate(model, tokenizer, short, max_new_tokens=16, temperature=0.0)
+    end = tokenizer.decode(tokenizer.encode_ordinary(long)[-32:])
+    assert found[1]["completion"] == generate(model, tokenizer, end, max_new_tokens=16, temperature=0.0)
+    assert all("recited_words" in p for p in found)
+
+
+def test_a_model_that_is_not_there_is_refused_before_the_text_is_read(tmp_path, train):
+    write_records(tmp_path / "mine.jsonl", [{"completion": "x"}])
+    with pytest.raises(UserError, match="nowhere"):
+        recitation(tmp_path / "mine.jsonl", tmp_path / "no.jsonl", tmp_path / "o", model=tmp_path / "nowhere")

@@ -38,6 +38,17 @@ def test_turns_of_a_conversation_take_the_overlap_of_their_passage(tmp_path):
     row = write_items(tmp_path, "coqa", items, overlaps)["coqa"]["rows"][0]
     assert (row["n"], row["n_with"]) == (4, 2)
     assert (row["all"]["value"], row["without"]["value"], row["with"]["value"]) == (75.0, 50.0, 100.0)
+    assert all(row[part]["low"] is None for part in ("without", "with"))  # every draw is alike
+
+
+def test_the_turns_of_a_conversation_are_drawn_together(tmp_path):
+    n, turns = 40, 10
+    items = [{"id": f"{c}/{t}", "f1": float(c % 4 == 0)} for c in range(n) for t in range(turns)]
+    overlaps = [{"id": str(c), "n_ngrams": 10, "n_hits": c % 2} for c in range(n)]
+    row = write_items(tmp_path, "coqa", items, overlaps)["coqa"]["rows"][0]
+    assert (row["n"], row["n_with"], row["all"]["value"]) == (400, 200, 25.0)
+    width = row["all"]["high"] - row["all"]["low"]
+    assert width == pytest.approx(100 * 2 * 1.96 * math.sqrt(0.25 * 0.75 / n), rel=0.15)  # of 40, not of 400
 
 
 def test_an_overlap_of_another_test_set_is_refused(tmp_path):

@@ -10,9 +10,10 @@ def test_numbers_get_the_digits_that_mean_something():
         "35.13",
         "605.2",
         "1,234",
-        "1.55e+07",
+        "1.55e7",
         "–",
     ]
+    assert [digits.decimal(v) for v in (-0.8, -2274.2, -0.001, -0.0)] == ["−0.80", "−2,274", "0.00", "0.00"]
     assert [digits.short(v) for v in (88_500, 6_140_000, 1_557_611_200, 12, None)] == [
         "88.5k",
         "6.14M",
@@ -25,6 +26,14 @@ def test_numbers_get_the_digits_that_mean_something():
     assert [digits.rate(v) for v in (2e-3, 6.25e-4, 1e-3)] == ["2e-3", "6.25e-4", "1e-3"]
     assert digits.flops(1.78e14) == "1.78e14"
     assert [digits.percent(v) for v in (0.0661, 0.5, 0.0)] == ["6.61 %", "50.0 %", "0 %"]
+    assert [digits.surest(v) for v in (83.41, 0.05, 0.0, 0.0145, 3.1e-7, None)] == [
+        "83.4",
+        "0.1",
+        "0.0",
+        "1e-2",
+        "3e-7",
+        "–",
+    ]
 
 
 def test_an_interval_needs_both_ends():

@@ -34,13 +34,13 @@ def test_a_metric_is_scaled_with_its_interval_and_chance():
     )
     value = work.value("m", "lambada", "accuracy", 100)
     assert value is not None
-    assert (value.value, value.low, value.high, value.n, value.chance, value.pocket) == (
+    assert (value.value, value.low, value.high, value.n, value.chance, value.scale) == (
         50.0,
         40.0,
         60.0,
         100,
         10.0,
-        True,
+        "pocket",
     )
     assert work.value("m", "lambada", "other") is None
     assert work.is_pocket

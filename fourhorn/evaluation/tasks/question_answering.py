@@ -6,7 +6,7 @@ questions it is most confident in, under 1.0 % for the most common answer of eac
 …).
 
 All 30 questions of Table 5 stand in the open development set (3,610), which is used here. Confidence is the
-probability of the generated answer. Left open by the paper: the example pairs (the seven below, written for this).
+probability of the generated answer. Left open by the paper: the example pairs (the nine below, written for this).
 SQuAD's normal form turns "A" and "A+" both into nothing; such answers are compared as they stand (see
 `metrics.exact_match`). The pairs are read once for the whole set.
 """
@@ -30,6 +30,8 @@ EXAMPLE_PAIRS = (
     ("Where is the Great Barrier Reef?", "Australia"),
     ("Which gas do plants take in from the air?", "carbon dioxide"),
     ("Who wrote Romeo and Juliet?", "William Shakespeare"),
+    ("What is the longest bone of the human body?", "the femur"),
+    ("Which animal is the tallest?", "the giraffe"),
 )
 MAX_ANSWER_TOKENS = 20
 QUESTION_WORDS = ("who", "what", "where", "when", "which", "how", "why", "whose")

@@ -127,13 +127,13 @@ class ReadingComprehension(Task):
         }
 
     def metrics(self, records: Sequence[Record]) -> dict[str, Metric]:
-        found = {
-            "f1": mean([r["f1"] for r in records], scale=100),
-            "exact_match": mean([r["exact_match"] for r in records], scale=100),
-        }
+        def over(part: Sequence[Record], name: str) -> Metric:
+            """Turns of one conversation are alike: the interval is over conversations."""
+            return mean([r[name] for r in part], scale=100, documents=[r["conversation"] for r in part])
+
+        found = {name: over(records, name) for name in ("f1", "exact_match")}
         for domain in sorted({r["domain"] for r in records}):
-            part = [r["f1"] for r in records if r["domain"] == domain]
-            found[f"f1_{domain or 'other'}"] = mean(part, scale=100)
+            found[f"f1_{domain or 'other'}"] = over([r for r in records if r["domain"] == domain], "f1")
         return found
 
     def details(self, records: Sequence[Record]) -> dict[str, Any]:

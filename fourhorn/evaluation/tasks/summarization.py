@@ -36,6 +36,7 @@ class Summarization(Task):
 
     name = "cnn_dailymail"
     section = "3.6"
+    needs = ("rouge_score",)
 
     def __init__(
         self,

@@ -30,17 +30,23 @@ def test_french_to_english_turns_the_example_pairs_round() -> None:
 
 def test_fewer_pairs_are_shown_where_the_context_is_small(wide, tokenizer, scorer: Scorer) -> None:  # type: ignore[no-untyped-def]
     task = Translation(
-        "wmt14_en_fr", Source("", "pocket", ""), ["the cat", "the dog was here"], ["le chat", "le chien"]
+        "wmt14_en_fr",
+        Source("", "pocket", ""),
+        ["the cat", "the dog was here"],
+        ["le chat", "le chien"],
+        pairs=PAIRS,
     )
     task.batches(Scorer(wide, tokenizer))
-    assert task.protocol()["example_pairs_used"] == 5
+    assert task.protocol()["example_pairs_used"] == 4
     task.batches(scorer)
-    assert task.protocol()["example_pairs_used"] == 0
+    assert task.protocol()["example_pairs_used"] == 1
 
 
 def test_the_pairs_are_read_once_for_all_sentences(wide, tokenizer) -> None:  # type: ignore[no-untyped-def]
     scorer = Scorer(wide, tokenizer, 2)
-    task = Translation("wmt14_en_fr", Source("", "pocket", ""), ["the cat"] * 12, ["le chat"] * 12)
+    task = Translation(
+        "wmt14_en_fr", Source("", "pocket", ""), ["the cat"] * 12, ["le chat"] * 12, pairs=PAIRS
+    )
     records = [r for batch in task.batches(scorer) for r in task.score(scorer, batch)]
     assert scorer.counts["unshared_tokens"] / scorer.counts["forward_tokens"] > 6
     assert task.metrics(records)["bleu"].n == 12
