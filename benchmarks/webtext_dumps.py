@@ -20,8 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
-import zstandard
 from table import write_table
+
+from fourhorn.zstd import CompressionParameter, ZstdCompressor
 
 WORDS = [
     "the",
@@ -136,11 +137,13 @@ def submissions(n: int) -> Iterator[bytes]:
 
 def write_dump(path: Path, n: int, window_log: int) -> int:
     """One zstd frame; how many bytes it holds."""
-    parameters = zstandard.ZstdCompressionParameters.from_level(
-        1, window_log=window_log, enable_ldm=window_log > 23
-    )
+    options = {
+        CompressionParameter.compression_level: 1,
+        CompressionParameter.window_log: window_log,
+        CompressionParameter.enable_long_distance_matching: int(window_log > 23),
+    }
     n_bytes = 0
-    stream = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    stream = ZstdCompressor(options=options)
     with path.open("wb") as file:
         for row in submissions(n):
             n_bytes += len(row)
