@@ -73,6 +73,9 @@ def compare(folder: Path) -> None:
         options = {
             "n_ctx": 128,
             "n_threads": 1,
+            # A token at a time: llama.cpp's products for batches of Q8_0 use AMX, which it may be refused (SIGILL).
+            "n_batch": 1,
+            "n_ubatch": 1,
             "logits_all": True,
             "type_k": 0,
             "type_v": 0,
@@ -98,7 +101,7 @@ def compare(folder: Path) -> None:
         ]
         rows.append([kind, *counts, f"{max(distances):.1e}"])
     notes = [
-        f"llama-cpp-python {llama_cpp.__version__}, key/value cache in float32.",
+        f"llama-cpp-python {llama_cpp.__version__}, key/value cache in float32, a token at a time.",
         "Two layers of 124M's width, random weights; llama.cpp quantizes activations too, hence Q8_0's distance.",
     ]
     write_table(__file__, "GGUF in llama.cpp", [*head, "logits: difference / spread"], rows, notes)

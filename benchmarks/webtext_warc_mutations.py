@@ -19,9 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import orjson
-import zstandard
 from table import write_table
 
+from fourhorn import zstd
 from fourhorn.errors import UserError
 from fourhorn.files import iter_lines
 from fourhorn.webtext import warc
@@ -122,8 +122,8 @@ def main() -> None:
     dump, members = make_dump(), make_warc()
     plain = gzip.decompress(members)
     kinds: dict[str, list[bytes]] = {
-        "dump": [dump, zstandard.compress(dump), gzip.compress(dump)],
-        "WARC": [members, gzip.compress(plain), plain, zstandard.compress(plain)],
+        "dump": [dump, zstd.compress(dump), gzip.compress(dump)],
+        "WARC": [members, gzip.compress(plain), plain, zstd.compress(plain)],
     }
     readers: dict[str, Callable[[Path, Counter[str]], None]] = {"dump": read_dump, "WARC": read_warc}
     rows = []

@@ -22,14 +22,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
-import zstandard
-
 from fourhorn.errors import UserError
+from fourhorn.zstd import MAGIC as ZSTD_MAGIC
+from fourhorn.zstd import ZstdDecompressor, ZstdError, frame_reader
 
 # Reddit dumps are single zstd frames with a 2 GiB window; many readers refuse them.
-ZSTD_MAX_WINDOW_BYTES = 2**31
+ZSTD_MAX_WINDOW_LOG = 31
 CHUNK_BYTES = 1 << 20
-_DAMAGE = (zstandard.ZstdError, lzma.LZMAError, zlib.error, EOFError, gzip.BadGzipFile)
+_DAMAGE = (ZstdError, lzma.LZMAError, zlib.error, EOFError, gzip.BadGzipFile)
 
 
 def version() -> str:
@@ -223,9 +223,7 @@ def open_compressed(path: str | Path) -> BinaryIO:
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
     magic = raw.peek(6)[:6]
-    if magic[:4] == b"\x28\xb5\x2f\xfd" or (
-        magic[:1] and magic[0] & 0xF0 == 0x50 and magic[1:4] == b"\x2a\x4d\x18"
-    ):
+    if magic[:4] == ZSTD_MAGIC or (magic[:1] and magic[0] & 0xF0 == 0x50 and magic[1:4] == b"\x2a\x4d\x18"):
         return cast(BinaryIO, io.BufferedReader(_ZstdFile(raw), CHUNK_BYTES))
     if magic[:2] == b"\x1f\x8b":
         return cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb"))
@@ -237,17 +235,15 @@ def open_compressed(path: str | Path) -> BinaryIO:
 
 
 class _ZstdFile(io.RawIOBase):
-    """Decompressed bytes of zstd frames; unlike zstandard's own reader, a cut frame raises `EOFError`."""
+    """Decompressed bytes of zstd frames in a row; a cut frame raises `EOFError`."""
 
-    # One block of 4 bytes can hold 128 KiB of one letter: small steps bound what a hostile file makes of each.
+    # What follows the end of a frame is copied: small steps bound what a file of tiny frames makes of that.
     STEP_BYTES = 8192
 
     def __init__(self, raw: BinaryIO) -> None:
         self.raw = raw
-        self.decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_MAX_WINDOW_BYTES)
-        self.frame = self.decompressor.decompressobj()
-        self.compressed, self.ready = b"", memoryview(b"")
-        self.inside = False  # a frame has begun and not ended
+        self.frame: ZstdDecompressor | None = None  # the frame that has begun and not ended
+        self.compressed = b""
 
     def readable(self) -> bool:
         return True
@@ -257,20 +253,22 @@ class _ZstdFile(io.RawIOBase):
         super().close()
 
     def readinto(self, target: Any) -> int:
-        while not self.ready:
-            if not self.compressed:
+        while True:
+            if not self.compressed and (self.frame is None or self.frame.needs_input):
                 self.compressed = self.raw.read(self.STEP_BYTES)
-            if not self.compressed:
-                if self.inside:
-                    raise EOFError("the last frame is cut off")
-                return 0
-            self.ready = memoryview(self.frame.decompress(self.compressed))
-            self.compressed, self.inside = self.frame.unused_data, not self.frame.eof
+                if not self.compressed:
+                    if self.frame is not None:
+                        raise EOFError("the last frame is cut off")
+                    return 0
+            if self.frame is None:
+                self.frame = frame_reader(ZSTD_MAX_WINDOW_LOG)
+            data = self.frame.decompress(self.compressed, len(target))
+            self.compressed = b""
             if self.frame.eof:
-                self.frame = self.decompressor.decompressobj()
-        n = min(len(target), len(self.ready))
-        target[:n], self.ready = self.ready[:n], self.ready[n:]
-        return n
+                self.compressed, self.frame = self.frame.unused_data, None
+            if data:
+                target[: len(data)] = data
+                return len(data)
 
 
 def read_chunks(path: str | Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import zstandard
 
 from fourhorn.errors import UserError
 from fourhorn.files import atomic_write, iter_lines, read_chunks
+from fourhorn.zstd import frame_writer
 
 DOCUMENT_SEPARATOR = "<|endoftext|>"
 _COMPRESSIONS = (".zst", ".gz", ".bz2", ".xz")
@@ -79,8 +79,7 @@ def write_records(path: str | Path, records: Iterable[dict[str, Any]]) -> int:
     n = 0
     with atomic_write(path) as file:
         if path.suffix == ".zst":
-            compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
-            with compressor.stream_writer(file, closefd=False) as sink:
+            with frame_writer(file, ZSTD_LEVEL) as sink:
                 for n, record in enumerate(records, start=1):
                     sink.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
         else:

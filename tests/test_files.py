@@ -3,11 +3,12 @@
 import bz2
 import gzip
 import lzma
+import tracemalloc
 from pathlib import Path
 
 import pytest
-import zstandard
 
+from fourhorn import zstd
 from fourhorn.errors import UserError
 from fourhorn.files import (
     Manifest,
@@ -15,6 +16,7 @@ from fourhorn.files import (
     atomic_write,
     finished,
     iter_lines,
+    open_compressed,
     read_json,
     read_manifest,
     write_manifest,
@@ -52,7 +54,7 @@ def test_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "compress",
-    [bytes, gzip.compress, bz2.compress, lzma.compress, zstandard.ZstdCompressor().compress],
+    [bytes, gzip.compress, bz2.compress, lzma.compress, zstd.compress],
     ids=["plain", "gzip", "bzip2", "xz", "zstd"],
 )
 def test_lines_are_read_from_every_compression(tmp_path: Path, compress) -> None:  # type: ignore[no-untyped-def]
@@ -76,9 +78,26 @@ def test_a_cut_zstd_file_is_named_as_damaged(tmp_path: Path) -> None:
 
     path = tmp_path / "cut.zst"
     noise = random.Random(0).randbytes(300_000)
-    path.write_bytes(zstandard.ZstdCompressor(write_checksum=True).compress(noise)[:-5000])
+    path.write_bytes(zstd.compress(noise)[:-5000])
     with pytest.raises(UserError, match="damaged or cut off"):
         list(iter_lines(path))
+
+
+def test_zstd_frames_in_a_row_are_one_file_and_skippable_ones_are_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "frames.zst"
+    skippable = b"\x50\x2a\x4d\x18" + (3).to_bytes(4, "little") + b"abc"
+    path.write_bytes(skippable + zstd.compress(TEXT) + skippable + zstd.compress(b"") + zstd.compress(TEXT))
+    assert list(iter_lines(path)) == TEXT.split(b"\n")[:-1] * 2
+
+
+def test_a_zstd_bomb_costs_the_memory_of_a_chunk(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zst"
+    path.write_bytes(zstd.compress(bytes(1 << 28)))  # 256 MiB in 8 KiB of file
+    tracemalloc.start()
+    with open_compressed(path) as file:
+        assert sum(len(chunk) for chunk in iter(lambda: file.read(1 << 20), b"")) == 1 << 28
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
 
 
 def test_an_endless_line_is_refused(tmp_path: Path) -> None:

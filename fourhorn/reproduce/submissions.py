@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import zstandard
 
 from fourhorn.files import Manifest, atomic_write, finished, sha256_file, write_manifest
 from fourhorn.records import iter_records
 from fourhorn.reproduce.local_web import Row, draw
+from fourhorn.zstd import CompressionParameter, compress
 
 MONTHS = {"2017-11": 1509494400, "2017-12": 1512086400, "2018-01": 1514764800}  # first second of each, UTC
 MONTH_SECONDS = 30 * 86400
@@ -90,9 +90,13 @@ def submissions(source: Path, destination: Path) -> Manifest:
 
 def write_dump(path: Path, data: bytes) -> None:
     """One zstd frame with a long window, as the real dumps are."""
-    parameters = zstandard.ZstdCompressionParameters.from_level(3, window_log=WINDOW_LOG, enable_ldm=True)
+    options: dict[int, int] = {
+        CompressionParameter.compression_level: 3,
+        CompressionParameter.window_log: WINDOW_LOG,
+        CompressionParameter.enable_long_distance_matching: 1,
+    }
     with atomic_write(path) as file:
-        file.write(zstandard.ZstdCompressor(compression_params=parameters).compress(data))
+        file.write(compress(data, options=options))
 
 
 def posts(rows: Iterator[Row]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -10,16 +10,19 @@ import importlib
 import zlib
 from typing import Any
 
-import zstandard
 from isal import isal_zlib
+
+from fourhorn.zstd import MAGIC as ZSTD_MAGIC
+from fourhorn.zstd import ZstdError, frame_reader
 
 ENCODINGS = (
     "gzip, deflate, zstd"  # what a request may ask for; br is read too where the package brotli is there
 )
 MAX_ENCODINGS = 3
-_DAMAGE: tuple[Any, ...] = (zlib.error, isal_zlib.error, zstandard.ZstdError, EOFError)
+_DAMAGE: tuple[Any, ...] = (zlib.error, isal_zlib.error, ZstdError, EOFError)
 _STEP_BYTES = 1 << 18
-_MAX_WINDOW_BYTES = 1 << 23  # RFC 9659: zstd over HTTP uses windows of at most 8 MiB
+_MAX_PIECES = 1000  # gzip members or zstd frames in a body: what follows each is copied
+_MAX_WINDOW_LOG = 23  # RFC 9659: zstd over HTTP uses windows of at most 8 MiB
 
 
 class TooLarge(Exception):
@@ -52,7 +55,7 @@ def _decode(body: bytes, name: str, max_bytes: int) -> bytes:
         if name == "deflate":
             return _deflate(body, max_bytes)
         if name == "zstd":
-            return _zstd(body, max_bytes) if body[:4] == b"\x28\xb5\x2f\xfd" else body
+            return _zstd(body, max_bytes) if body[:4] == ZSTD_MAGIC else body
         if name == "br":
             return _brotli(body, max_bytes)
     except _DAMAGE as error:
@@ -62,10 +65,13 @@ def _decode(body: bytes, name: str, max_bytes: int) -> bytes:
 
 def _gzip(body: bytes, max_bytes: int) -> bytes:
     parts: list[bytes] = []
-    n_bytes = 0
+    n_bytes = n_members = 0
     while (
         body[:2] == b"\x1f\x8b"
-    ):  # several members may follow each other; anything else at the end is padding
+    ):  # several members may follow each other; what else is at the end is padding
+        n_members += 1
+        if n_members > _MAX_PIECES:
+            raise BadEncoding(f"more than {_MAX_PIECES:,} gzip members")
         stream = isal_zlib.decompressobj(31)
         while not stream.eof:
             part = stream.decompress(body, _STEP_BYTES)
@@ -99,21 +105,19 @@ def _zlib(body: bytes, max_bytes: int, wbits: int) -> bytes:
 
 def _zstd(body: bytes, max_bytes: int) -> bytes:
     parts: list[bytes] = []
-    n_bytes = 0
-    rest = body
-    while rest[:4] == b"\x28\xb5\x2f\xfd":  # several frames may follow each other
-        stream = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).decompressobj()
-        position = 0
-        while position < len(rest) and not stream.eof:  # small steps: four bytes can stand for 128 KiB
-            part = stream.decompress(rest[position : position + 256])
-            position += 256
-            n_bytes += len(part)
-            parts.append(part)
-            if n_bytes > max_bytes:
-                raise TooLarge
+    room = max_bytes
+    while body[:4] == ZSTD_MAGIC:  # several frames may follow each other; anything else at the end is padding
+        if len(parts) == _MAX_PIECES:
+            raise BadEncoding(f"more than {_MAX_PIECES:,} zstd frames")
+        stream = frame_reader(_MAX_WINDOW_LOG)
+        part = stream.decompress(body, room + 1)
+        room -= len(part)
+        if room < 0:
+            raise TooLarge
         if not stream.eof:
             raise BadEncoding("the zstd stream is cut off")
-        rest = stream.unused_data + rest[position:]
+        parts.append(part)
+        body = stream.unused_data
     return b"".join(parts)
 
 

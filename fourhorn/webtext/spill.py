@@ -18,8 +18,8 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import zstandard
 
+from fourhorn import zstd
 from fourhorn.files import atomic_write, read_json, write_json
 
 N_BUCKETS = 256
@@ -71,13 +71,12 @@ class SpillWriter:
         order = np.argsort(buckets, kind="stable")
         edges = np.searchsorted(buckets[order], np.arange(N_BUCKETS + 1)).tolist()
         places = order.tolist()
-        compressor = zstandard.ZstdCompressor(level=1)
         for bucket in range(N_BUCKETS):
             start, end = edges[bucket], edges[bucket + 1]
             if start == end:
                 continue
             lines = [self._payloads[i] for i in places[start:end]]
-            frame = compressor.compress(rows[order[start:end]].tobytes() + b"".join(lines))
+            frame = zstd.compress(rows[order[start:end]].tobytes() + b"".join(lines), level=1)
             self._places.append([bucket, self._file.tell(), len(frame), end - start])
             self._file.write(frame)
         self._hashes, self._numbers, self._payloads, self._n_bytes = [], [], [], 0
@@ -146,12 +145,10 @@ def best(rows: Rows) -> npt.NDArray[np.int64]:
 def write_lines(path: Path, groups: Iterable[list[bytes]], *, level: int = 1) -> int:
     """Write finished lines to a `.zst` shard, atomically; how many there were."""
     n = 0
-    with atomic_write(path) as file:
-        compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
-        with compressor.stream_writer(file, closefd=False) as sink:
-            for lines in groups:
-                n += len(lines)
-                sink.write(b"".join(lines))
+    with atomic_write(path) as file, zstd.frame_writer(file, level) as sink:
+        for lines in groups:
+            n += len(lines)
+            sink.write(b"".join(lines))
     return n
 
 
@@ -167,7 +164,7 @@ def _table(hashes: list[bytes], numbers: list[tuple[int, int]], payloads: list[b
 
 def _read_frame(file: BinaryIO, offset: int, n_bytes: int, n_rows: int) -> tuple[Rows, bytes]:
     file.seek(offset)
-    content = zstandard.ZstdDecompressor().decompress(file.read(n_bytes))
+    content = zstd.decompress(file.read(n_bytes))
     head = n_rows * ROW.itemsize
     return np.frombuffer(content[:head], dtype=ROW), content[head:]
 

@@ -19,7 +19,7 @@ def test_the_machine_is_described() -> None:
 def test_an_extra_is_ready_or_says_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [
         "numpy>=1",
-        "zstandard>=0.22; extra == 'one'",
+        "safetensors>=0.5; extra == 'one'",
         'no-such-thing<2,>=1; extra == "two"',
         "orjson; extra == 'two'",
         "fourhorn[one]; extra == 'all'",

@@ -11,7 +11,8 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
-import zstandard
+
+from fourhorn import zstd
 
 PAGE = b"<html><body><p>A page with a few words of text in it.</p></body></html>"
 ROBOTS = b"User-agent: *\nDisallow: /private/\n"
@@ -163,7 +164,7 @@ PLAIN: dict[str, tuple[bytes, str]] = {
     "gzip-bomb": (answer(BOMB, b"Content-Encoding: gzip"), "too_large"),
     "double-gzip-bomb": (answer(gzip.compress(BOMB), b"Content-Encoding: gzip, gzip"), "too_large"),
     "deflate-bomb": (answer(zlib.compress(bytes(64 << 20)), b"Content-Encoding: deflate"), "too_large"),
-    "zstd-bomb": (answer(zstandard.compress(bytes(64 << 20)), b"Content-Encoding: zstd"), "too_large"),
+    "zstd-bomb": (answer(zstd.compress(bytes(64 << 20)), b"Content-Encoding: zstd"), "too_large"),
     "bad-gzip": (answer(b"\x1f\x8b\x08\x00 not gzip at all", b"Content-Encoding: gzip"), "bad_encoding"),
     "cut-gzip": (answer(gzip.compress(PAGE)[:40], b"Content-Encoding: gzip"), "bad_encoding"),
     "unknown-encoding": (answer(PAGE, b"Content-Encoding: rot13"), "bad_encoding"),

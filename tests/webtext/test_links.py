@@ -7,13 +7,13 @@ from pathlib import Path
 
 import orjson
 import pytest
-import zstandard
 
 from fourhorn.errors import UserError
 from fourhorn.files import read_manifest, sha256_file
 from fourhorn.records import iter_records
 from fourhorn.webtext import links as module
 from fourhorn.webtext.links import links
+from fourhorn.zstd import CompressionParameter, ZstdCompressor
 
 
 def row(**changes):
@@ -49,8 +49,12 @@ DUMP = b"\n".join(map(orjson.dumps, ROWS)) + b'\n{"broken\n\n'
 
 def long_window(data: bytes) -> bytes:
     """One frame that declares the real dumps' window of 2 GiB."""
-    parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=31, enable_ldm=True)
-    stream = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    options = {
+        CompressionParameter.compression_level: 1,
+        CompressionParameter.window_log: 31,
+        CompressionParameter.enable_long_distance_matching: 1,
+    }
+    stream = ZstdCompressor(options=options)
     return stream.compress(data) + stream.flush()
 
 

@@ -9,8 +9,8 @@ import uuid
 from collections import Counter
 
 import pytest
-import zstandard
 
+from fourhorn import zstd
 from fourhorn.errors import UserError
 from fourhorn.webtext import warc
 from fourhorn.webtext.archive import page_members
@@ -46,7 +46,7 @@ def test_what_is_written_is_read_in_every_wrapping(tmp_path):
         "a.warc.gz": data,
         "b.warc": plain,
         "c.warc.gz": gzip.compress(plain),
-        "d.warc.zst": zstandard.compress(plain),
+        "d.warc.zst": zstd.compress(plain),
     }
     for name, content in wrappings.items():
         (tmp_path / name).write_bytes(content)
@@ -56,6 +56,16 @@ def test_what_is_written_is_read_in_every_wrapping(tmp_path):
         assert found[4].block.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/html")
         assert found[4].block.endswith(b"\r\n\r\n<p>caf\xc3\xa9 and words</p>")
         assert not drops
+
+
+@pytest.mark.parametrize("n_bytes", [0, 1, 65_000, 65_535, 65_536, 400_000])
+def test_a_packed_block_is_stored_as_it_is_in_a_member_like_any_other(n_bytes):
+    block = os.urandom(n_bytes)
+    stored = warc.member("response", {"WARC-Record-ID": "<urn:x>"}, block, packed=True)
+    assert gzip.decompress(stored) == gzip.decompress(
+        warc.member("response", {"WARC-Record-ID": "<urn:x>"}, block)
+    )
+    assert len(stored) < n_bytes + 300
 
 
 def test_warcio_and_fastwarc_read_our_files_and_check_our_digests(tmp_path):
