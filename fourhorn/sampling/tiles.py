@@ -2,7 +2,8 @@
 
 Tiles 0–3 hold totals, 4 and 5 the activations of 16 rows each, 6 and 7 the weights of 16 outputs each: 64 bytes a row,
 32 bfloat16 pairs or 64 bytes deep. Every thread sets the shapes before it uses tiles, and releases them after.
-In: addresses, and the bytes from one row to the next. Only where `HAS_TILES`.
+In: addresses, and the bytes from one row to the next. To be run only where `HAS_TILES`; elsewhere these functions are
+empty, for kernels that hold both ways are compiled whole, and no other processor's compiler knows the instructions.
 """
 
 from typing import Any
@@ -10,9 +11,15 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
+from fourhorn.sampling.processor import HAS_TILES
 from fourhorn.sampling.vectors import ADDRESS, at, call, operation
 
 _i8 = ir.IntType(8)
+
+
+def _tile_call(b: Any, name: str, arguments: list[Any]) -> None:
+    if HAS_TILES:
+        call(b, name, ir.VoidType(), arguments)
 
 
 def _tile(number: int, name: str) -> Any:
@@ -20,7 +27,7 @@ def _tile(number: int, name: str) -> Any:
 
     @operation(types.void, ADDRESS, ADDRESS)
     def move(b: Any, address: Any, stride: Any) -> None:
-        call(b, name, ir.VoidType(), [_i8(number), at(b, address, _i8), stride])
+        _tile_call(b, name, [_i8(number), at(b, address, _i8), stride])
 
     return move
 
@@ -28,7 +35,7 @@ def _tile(number: int, name: str) -> Any:
 def _tile_zero(number: int) -> Any:
     @operation(types.void)
     def zero(b: Any) -> None:
-        call(b, "llvm.x86.tilezero", ir.VoidType(), [_i8(number)])
+        _tile_call(b, "llvm.x86.tilezero", [_i8(number)])
 
     return zero
 
@@ -36,7 +43,7 @@ def _tile_zero(number: int) -> Any:
 def _tile_dot(total: int, x: int, y: int, name: str) -> Any:
     @operation(types.void)
     def dot(b: Any) -> None:
-        call(b, name, ir.VoidType(), [_i8(total), _i8(x), _i8(y)])
+        _tile_call(b, name, [_i8(total), _i8(x), _i8(y)])
 
     return dot
 
@@ -53,13 +60,13 @@ dot_bytes_046, dot_bytes_147 = _tile_dot(0, 4, 6, _bytes), _tile_dot(1, 4, 7, _b
 @operation(types.void, ADDRESS)
 def tile_configure(b: Any, address: Any) -> None:
     """Set the shapes of all tiles from 64 bytes (see `TILE_SHAPES`)."""
-    call(b, "llvm.x86.ldtilecfg", ir.VoidType(), [at(b, address, _i8)])
+    _tile_call(b, "llvm.x86.ldtilecfg", [at(b, address, _i8)])
 
 
 @operation(types.void)
 def tile_release(b: Any) -> None:
     """Give the tiles back, so that task switches need not save them."""
-    call(b, "llvm.x86.tilerelease", ir.VoidType(), [])
+    _tile_call(b, "llvm.x86.tilerelease", [])
 
 
 # palette 1; eight tiles of 16 rows × 64 bytes
