@@ -8,50 +8,24 @@ import sys
 from typing import IO, Any, BinaryIO, cast
 
 if sys.version_info >= (3, 14):
-    from compression.zstd import (
-        CompressionParameter,
-        DecompressionParameter,
-        ZstdCompressor,
-        ZstdDecompressor,
-        ZstdError,
-        ZstdFile,
-        compress,
-        decompress,
-    )
+    from compression import zstd
 else:
-    from backports.zstd import (
-        CompressionParameter,
-        DecompressionParameter,
-        ZstdCompressor,
-        ZstdDecompressor,
-        ZstdError,
-        ZstdFile,
-        compress,
-        decompress,
-    )
-
-__all__ = [
-    "MAGIC",
-    "CompressionParameter",
-    "ZstdCompressor",
-    "ZstdDecompressor",
-    "ZstdError",
-    "ZstdFile",
-    "compress",
-    "decompress",
-    "frame_reader",
-    "frame_writer",
-]
+    from backports import zstd
 
 MAGIC = b"\x28\xb5\x2f\xfd"  # the first bytes of a frame
 _BUFFER_BYTES = (
     1 << 17
-)  # a call of the compressor for each line of a shard would cost as much as compressing it
+)  # calling the compressor for each line of a shard would cost as much as compressing it
+
+CompressionParameter, compress, decompress = zstd.CompressionParameter, zstd.compress, zstd.decompress
+ZstdCompressor = zstd.ZstdCompressor
+ZstdDecompressor = zstd.ZstdDecompressor
+ZstdError = zstd.ZstdError
 
 
 def frame_reader(max_window_log: int) -> ZstdDecompressor:
     """A decompressor of one frame whose window has up to 2^`max_window_log` bytes; a larger one is a `ZstdError`."""
-    return ZstdDecompressor(options={DecompressionParameter.window_log_max: max_window_log})
+    return ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: max_window_log})
 
 
 def frame_writer(file: IO[Any], level: int) -> BinaryIO:
@@ -60,5 +34,5 @@ def frame_writer(file: IO[Any], level: int) -> BinaryIO:
         CompressionParameter.compression_level: level,
         CompressionParameter.checksum_flag: 1,
     }
-    frame = ZstdFile(file, "w", options=options)
+    frame = zstd.ZstdFile(file, "w", options=options)
     return cast(BinaryIO, io.BufferedWriter(cast(io.RawIOBase, frame), _BUFFER_BYTES))

@@ -29,7 +29,7 @@ def decimal(value: float | None) -> str:
         return ABSENT
     size = abs(value)
     n_digits = 0 if size >= 1000 else 1 if size >= 100 else 2
-    text = flops(size) if size >= 1e6 else f"{size:,.{n_digits}f}"
+    text = scientific(size) if size >= 1e6 else f"{size:,.{n_digits}f}"
     return f"−{text}" if value < 0 and text.strip("0.") else text
 
 
@@ -80,5 +80,10 @@ def rate(value: float | None) -> str:
 
 
 def flops(value: float | None) -> str:
-    """`1.2e15`."""
-    return ABSENT if value is None else f"{value:.2e}".replace("e+0", "e").replace("e+", "e")
+    """`1.23e15`."""
+    return ABSENT if value is None else scientific(value)
+
+
+def scientific(value: float) -> str:
+    """`1.23e6`: three digits and a power of ten."""
+    return f"{value:.2e}".replace("e+0", "e").replace("e+", "e")

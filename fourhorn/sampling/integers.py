@@ -48,6 +48,7 @@ from fourhorn.sampling.vectors import (
     xor_ints,
 )
 
+EXCESS = -0x7F7F7F80  # 128 in each of four bytes: `x ^ EXCESS` makes codes of signed bytes, and back
 BUFFER_BYTES = 4 * 2048  # totals, products of two groups, unpacked nibbles
 
 
@@ -69,7 +70,7 @@ def row_bytes(
     first: Any, second: Any, scales: Any, n_groups: Any, x: Any, row_scales: Any, row_sums: Any
 ) -> Any:
     """32 outputs of one row of signed bytes, 8-bit codes: two streams of weights at once."""
-    total, other, excess = floats(0.0), floats(0.0), ints(-0x7F7F7F80)  # 128 in each byte
+    total, other, excess = floats(0.0), floats(0.0), ints(EXCESS)
     lower = scales + 32 * n_groups
     for group in range(n_groups):
         a, b = first + 1024 * group, second + 1024 * group

@@ -12,7 +12,7 @@ from typing import Any
 
 from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.halves import pair_halves_rows
-from fourhorn.sampling.integers import BUFFER_BYTES, pair_bytes_rows, unpack_group
+from fourhorn.sampling.integers import BUFFER_BYTES, EXCESS, pair_bytes_rows, unpack_group
 from fourhorn.sampling.quantize import BYTES, HALVES, NIBBLES
 from fourhorn.sampling.vectors import (
     and_ints,
@@ -33,7 +33,7 @@ from fourhorn.sampling.vectors import (
 @inner
 def widen(kind: Any, codes: Any, scales: Any, n_groups: Any, out: Any, buffer: Any) -> None:
     """16 outputs' byte or nibble weights as bfloat16 pairs, in the order of `HALVES`."""
-    low, excess = ints(255), ints(-0x7F7F7F80 if kind == BYTES else 0)
+    low, excess = ints(255), ints(EXCESS if kind == BYTES else 0)
     for group in range(n_groups):
         w = codes + 1024 * group
         if kind == NIBBLES:

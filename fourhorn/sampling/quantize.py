@@ -103,7 +103,7 @@ def pack(weight: Tensor, precision: str) -> Packed:
     # (blocks, 16, groups, rows, 4) → (blocks, groups, rows, 16, 4)
     codes = codes.view(blocks, 16, -1, GROUP // 4, 4).permute(0, 2, 3, 1, 4)
     if kind == BYTES:
-        codes = codes ^ 128  # as signed bytes, code - 128
+        codes = codes ^ 128  # as signed bytes, code - 128; undone by `integers.EXCESS`
     if kind == NIBBLES:
         codes = codes[:, :, :8] | (codes[:, :, 8:] << 4)  # inputs 0–31 low, 32–63 high
     columns = torch.stack(

@@ -1,8 +1,8 @@
 """Is my loss normal? A reference curve with a tolerance band for the paper's sizes on web text.
 
-§2.3 trains four sizes on WebText and prints no curves. Kaplan et al. (2020, eq. 1.4, 1.6 and Table 3) measured many,
-with the same tokenizer, context and kind of text, and fitted them: after S steps of B tokens a model with N parameters
-outside its embeddings has the loss
+§2.3 trains four sizes on WebText and prints no curves. Kaplan et al. (2020, eq. 1.4, 1.6, 5.4; Table 3, Figure 10)
+measured many, with the same tokenizer, context and kind of text, and fitted them: after S steps of B tokens a model
+with N parameters outside its embeddings has the loss
 
     L = (N_c / N)^0.077 + (S_c / S_min)^0.76,   S_min = S / (1 + B_crit / B),   B_crit = B* / L^(1 / 0.21).
 

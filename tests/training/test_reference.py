@@ -13,13 +13,9 @@ BATCH = 512 * 1024
 @pytest.mark.parametrize(
     ("size", "step", "batch", "loss"),
     [
-        (
-            "124M",
-            600_000,
-            480 * 1024,
-            2.85,
-        ),  # nanoGPT's readme: training loss of its reproduction on OpenWebText
-        ("124M", 19_560, BATCH, 3.28),  # llm.c, discussion 481: 10 B tokens of FineWeb, held out
+        # nanoGPT's readme: its reproduction on OpenWebText; llm.c, discussion 481: 10 B tokens of FineWeb, held out.
+        ("124M", 600_000, 480 * 1024, 2.85),
+        ("124M", 19_560, BATCH, 3.28),
     ],
 )
 def test_published_runs_lie_within_the_band(size: str, step: int, batch: int, loss: float) -> None:
