@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cyclopts import App, CycloptsError, Group, UnknownOptionError
+from cyclopts import App, CycloptsError, Group, UnknownOptionError, UnusedCliTokensError
 
 from fourhorn.errors import UserError, unknown
 from fourhorn.files import read_json, version
@@ -244,6 +244,10 @@ def fail(message: str) -> int:
 
 def explain(error: CycloptsError) -> str:
     """What is wrong with the command line; for an unknown key of a config file, also the nearest known one."""
+    if isinstance(error, UnusedCliTokensError):
+        return (
+            f"{' '.join(error.unused_tokens or ())!r} is more than this command takes; options begin with --."
+        )
     token = getattr(error, "token", None)
     if not isinstance(error, UnknownOptionError) or token is None or token.source == "cli":
         return str(error)

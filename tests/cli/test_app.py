@@ -54,6 +54,13 @@ def test_a_mistyped_subcommand_names_the_nearest(capsys: pytest.CaptureFixture[s
     assert "Did you mean 'links'?" in capsys.readouterr().err
 
 
+def test_an_argument_too_many_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["doctor", "runs/x"]) == 2
+    said = capsys.readouterr().err
+    assert "'runs/x' is more than this command takes" in said
+    assert "See: fourhorn doctor --help" in said
+
+
 def test_a_mistyped_option_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["reproduce", "x", "--scal", "smoke"]) == 2
     assert "Did you mean --scale?" in capsys.readouterr().err
