@@ -151,7 +151,7 @@ def write_folder(model: Any, tokenizer: Any, destination: Path, **options: Any) 
 
     manifest = samples(model, tokenizer, destination, **options)
     print(summary(manifest, destination))
-    print(f"Next: fourhorn recitation {destination} webtext/train, or fourhorn report .")
+    print(f"Next: fourhorn recitation {destination} --train webtext/train, or fourhorn report .")
 
 
 def print_stream(tokenizer: Any, prompt: str, options: dict[str, Any]) -> None:
