@@ -62,7 +62,8 @@ class FastEngine:
     def __init__(self, vocabulary: Vocabulary, dtype: np.dtype[Any]) -> None:
         self.vocabulary, self.dtype = vocabulary, dtype
         self.modules = kernels()
-        merges = np.array(vocabulary.merges, np.uint32).reshape(-1, 2)
+        flat = itertools.chain.from_iterable(vocabulary.merges)
+        merges = np.fromiter(flat, np.uint32, 2 * len(vocabulary.merges)).reshape(-1, 2)
         n_slots = 1 << max((2 * len(merges)).bit_length(), 4)
         self.pairs = zeros(8 * n_slots).view(np.int64)
         self.modules.encode.fill_pairs(address(merges), len(merges), address(self.pairs), n_slots - 1)

@@ -70,6 +70,8 @@ class Tokenizer:
     @functools.cached_property
     def sha256(self) -> str:
         """A digest of the vocabulary: the SHA-256 of its encoder.json and vocab.bpe, one after the other."""
+        if self.vocabulary.known_sha256:
+            return self.vocabulary.known_sha256
         text = formats.encoder_text(self.vocabulary) + formats.merges_text(self.vocabulary)
         return sha256_bytes(text.encode())
 
@@ -173,19 +175,16 @@ class Tokenizer:
 
         The second array has one entry more than there are documents: `tokens[starts[i]:starts[i + 1]]` is document i.
         """
-        work = list(batches(documents))
-        # Each batch has room for its worst case, an id per byte; memory that is not written to is never there.
-        rooms = [sum(map(len, batch.parts)) + len(batch.parts) + 64 for batch in work]
-        tokens = np.empty(sum(rooms), self.dtype)
+        # Room for the worst case, an id per byte; memory that is not written to is never there.
+        tokens = np.empty(sum(map(len, documents)) + len(documents) + 64, self.dtype)
         begins, end = [], 0
 
-        def encode(item: tuple[Batch, int, int]) -> tuple[Tokens, NDArray[np.int64]]:
-            batch, place, room = item
-            out = tokens[end:] if n_threads == 1 else tokens[place : place + room]
-            return self._engine.encode_documents(batch.parts, separator, batch.continues, out)  # type: ignore[no-any-return]
+        def encode(batch: Batch) -> tuple[Batch, Tokens, NDArray[np.int64]]:
+            # One thread writes where the ids belong; of several, each into its own buffer, small and always warm.
+            out = tokens[end:] if n_threads == 1 else None
+            return batch, *self._engine.encode_documents(batch.parts, separator, batch.continues, out)
 
-        places = itertools.accumulate(rooms, initial=0)
-        for (ids, starts), batch in zip(in_order(encode, zip(work, places, rooms), n_threads), work):
+        for batch, ids, starts in in_order(encode, batches(documents), n_threads):
             if n_threads > 1:
                 tokens[end : end + len(ids)] = ids
             begins.append(starts[int(batch.continues) : -1] + end)

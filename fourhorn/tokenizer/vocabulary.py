@@ -21,12 +21,16 @@ MAX_TOKENS = 2**21 - 1  # the fast path packs two tokens and their merge into 63
 
 @dataclass(frozen=True, eq=True)
 class Vocabulary:
-    """Merges in order of priority, public ids, special tokens; `where` is the file named in errors."""
+    """Merges in order of priority, public ids, special tokens; `where` is the file named in errors.
+
+    `known_sha256` is given for the vocabulary of files that are known by their digest; it is not checked again.
+    """
 
     merges: Sequence[Pair]
     special_tokens: Mapping[str, int]
     ids: Sequence[int] | None = None  # None: token number and id are the same
     where: str = field(default="this vocabulary", compare=False)
+    known_sha256: str | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, merges: Sequence[Pair], where: str = "this vocabulary") -> "Vocabulary":
@@ -34,6 +38,8 @@ class Vocabulary:
         return cls(merges, {EOT: 256 + len(merges)}, None, where)
 
     def __post_init__(self) -> None:
+        if self.known_sha256:
+            return
         self._check_merges()
         n = 256 + len(self.merges)
         ids = range(n) if self.ids is None else self.ids
