@@ -3,8 +3,9 @@
     python benchmarks/tokenizer_encode.py --vocabulary FOLDER english=english.txt code=code.txt …
 
 Texts are plain files of documents joined by `<|endoftext|>`. Programs take turns; per program the best of all rounds
-counts. One core: processor time of a pinned process. Two threads: time on the clock. "Unseen" is the first text, after
-programs were warmed on the last one only. Ids are compared with tiktoken's on the way.
+counts. One core: processor time of a pinned process. Two threads: time on the clock; beside them a loop that works in
+registers alone, in one thread and in two, shows what the second core of this machine is worth at all. "Unseen" is the
+first text, after programs were warmed on the last one only. Ids are compared with tiktoken's on the way.
 """
 
 import argparse

@@ -4,5 +4,5 @@ set -euo pipefail
 tokens=${1:-tokens} run=${2:-runs/124M}
 fourhorn plan --size 124M --devices-per-node "${GPUS:-1}"
 torchrun --standalone --nproc-per-node "${GPUS:-1}" -m fourhorn.cli.app \
-    train "$tokens" "$run" --size 124M --dropout 0
+    train "$tokens" "$run" --size 124M
 fourhorn evaluate "$run" "results/124M"

@@ -5,4 +5,4 @@ set -euo pipefail
 tokens=${1:?tokens folder} run=${2:?run folder on shared storage} size=${3:-1558M}
 torchrun --nnodes "${NODES:?number of nodes}" --nproc-per-node "${GPUS:-8}" --max-restarts 3 \
     --rdzv-backend c10d --rdzv-endpoint "${HEAD:?address of the first node}:29500" --rdzv-id "$(basename "$run")" \
-    -m fourhorn.cli.app train "$tokens" "$run" --size "$size" --dropout 0 --parallel fsdp
+    -m fourhorn.cli.app train "$tokens" "$run" --size "$size" --parallel fsdp

@@ -26,7 +26,7 @@ class GPT2Config:
     n_embd: int = 768
     n_ctx: int = 1024
     n_vocab: int = 50257
-    dropout: float = 0.1
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("n_layer", "n_head", "n_embd", "n_ctx", "n_vocab"):

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from fourhorn.errors import UserError
-from fourhorn.tokenizer import Tokenizer
+from fourhorn.files import sha256_file
+from fourhorn.tokenizer import Tokenizer, formats
 from fourhorn.tokenizer.formats import WRITERS, load
 
 TEXT = "Hello wörld, it's 1024 and 渡轮 🦄  \n"
@@ -23,6 +24,25 @@ def test_the_released_files_are_written_byte_for_byte(gpt2: Tokenizer, release: 
     gpt2.save(tmp_path)
     for name in ("encoder.json", "vocab.bpe"):
         assert (tmp_path / name).read_bytes() == (release / name).read_bytes(), name
+
+
+def test_files_known_by_their_digest_are_read_without_checks(
+    small: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small.save(tmp_path)
+    names = ("encoder.json", "vocab.bpe")
+    digests = {name: sha256_file(tmp_path / name) for name in names}
+    checked = load(tmp_path)
+    assert checked.known_sha256 is None
+    monkeypatch.setattr(formats, "RELEASED_SHA256", digests)
+    known = load(tmp_path)
+    assert known == checked
+    assert known.token_bytes == checked.token_bytes
+    assert known.known_sha256 == Tokenizer.load(tmp_path).sha256 == small.sha256
+    with (tmp_path / names[1]).open("a") as file:
+        file.write("no such\n")
+    with pytest.raises(UserError, match="damaged at line"):
+        load(tmp_path)
 
 
 def test_the_released_vocabulary_survives_tiktoken_ranks(gpt2: Tokenizer, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def test_a_batch_that_does_not_divide_says_what_would() -> None:
 def test_the_defaults_are_the_papers() -> None:
     config = TrainConfig()
     assert config.tokens_per_step == 524288
-    assert (config.model().n_layer, config.model().n_vocab, config.dropout) == (12, 50257, 0.1)
+    assert (config.model().n_layer, config.model().n_vocab, config.dropout) == (12, 50257, 0.0)
 
 
 def test_options_survive_their_file() -> None:
