@@ -3,8 +3,8 @@
     python benchmarks/evaluation_kills.py --vocabulary DIR [--data DIR] [--kills 20]
 
 A small random model takes five kinds of task: scored, chosen, generated, answered turn by turn, and read in windows.
-Each run is killed by SIGKILL at a random moment of the unbroken run's duration and started again until it ends; its
-files must be the unbroken run's, but for the seconds taken and the tokens read again.
+Each run is killed by SIGKILL at a random moment of the unbroken run's processor time and started again until it ends;
+its files must be the unbroken run's, but for the seconds taken and the tokens read again.
 """
 
 import argparse
@@ -47,6 +47,24 @@ def child(folder: Path, vocabulary: Path, data: Path | None) -> int:
     os._exit(0)
 
 
+def wait(process: int) -> tuple[bool, float]:
+    """Whether a process was killed when it ends, and the processor seconds it took; its failure ends all."""
+    _, status, usage = os.wait4(process, 0)
+    assert os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == 0
+    return os.WIFSIGNALED(status), usage.ru_utime + usage.ru_stime
+
+
+def kill_after(process: int, seconds: float) -> bool:
+    """Kill a process that has had so many processor seconds; whether it had not ended before."""
+    while True:
+        parts = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+        if parts[0] == "Z" or (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK") >= seconds:
+            break
+        time.sleep(0.005)
+    os.kill(process, signal.SIGKILL)
+    return wait(process)[0]
+
+
 def files_of(folder: Path) -> dict[str, bytes]:
     """Every file's bytes, without seconds and counts of tokens in the results."""
     found = {}
@@ -75,25 +93,17 @@ def main() -> None:
     draw = random.Random(0)
     with tempfile.TemporaryDirectory() as temporary:
         whole = Path(temporary) / "whole"
-        started = time.monotonic()
-        assert (
-            os.waitstatus_to_exitcode(os.waitpid(child(whole, options.vocabulary, options.data), 0)[1]) == 0
-        )
-        seconds = time.monotonic() - started
+        seconds = wait(child(whole, options.vocabulary, options.data))[1]
         expected = files_of(whole)
         killed, partial, in_task = 0, 0, set()
         while killed < options.kills:
             folder = Path(temporary) / f"killed-{killed}"
-            process = child(folder, options.vocabulary, options.data)
-            time.sleep(draw.uniform(0, seconds))
-            os.kill(process, signal.SIGKILL)
-            was_killed = os.WIFSIGNALED(os.waitpid(process, 0)[1])
+            was_killed = kill_after(child(folder, options.vocabulary, options.data), draw.uniform(0, seconds))
             killed += was_killed
             left = list(folder.glob("*.partial*")) if folder.is_dir() else []
             partial += bool(left) and was_killed
             in_task |= {path.name.split(".")[0] for path in left}
-            again = child(folder, options.vocabulary, options.data)
-            assert os.waitstatus_to_exitcode(os.waitpid(again, 0)[1]) == 0
+            wait(child(folder, options.vocabulary, options.data))
             assert files_of(folder) == expected, folder
     rows = [
         ("SIGKILLs at random moments", killed),

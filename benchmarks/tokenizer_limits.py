@@ -99,7 +99,7 @@ def pipelines(vocabulary: Path, text: Path) -> list[list[object]]:
             str(text),
         ]
         best: dict[str, float] = {}
-        for _ in range(3 if what == "fourhorn" else 2):
+        for _ in range(3):
             out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             result = json.loads(out.splitlines()[-1])
             best = result if not best or result["seconds"] < best["seconds"] else best
@@ -174,7 +174,7 @@ def main() -> None:
         ids = ours.encode_to_numpy(sample)
         part = ids[: len(ids) // 8].tolist()
         mine, rival = float("inf"), float("inf")
-        for _ in range(5):
+        for _ in range(20):
             mine = min(mine, seconds(lambda: ours.decode_bytes(ids)))
             rival = min(rival, 8 * seconds(lambda: theirs.decode_bytes(part)))
         rows.append(

@@ -15,6 +15,7 @@ import base64
 import binascii
 import contextlib
 import gc
+import itertools
 import json
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,11 +121,9 @@ def _released(encoder_path: Path, merges_path: Path) -> Vocabulary | None:
     if [sha256_bytes(data) for data in files] != list(RELEASED_SHA256.values()):
         return None
     numbers = {visible(bytes([byte])): number for number, byte in enumerate(BYTE_OF_TOKEN)}
-    merges: list[Pair] = []
-    for line in files[1].decode().split("\n")[1:-1]:
-        left, _, right = line.partition(" ")
-        numbers[left + right] = 256 + len(merges)
-        merges.append((numbers[left], numbers[right]))
+    pairs = [line.split(" ") for line in files[1].decode().split("\n")[1:-1]]
+    numbers.update(zip(map("".join, pairs), itertools.count(256)))
+    merges = [(numbers[left], numbers[right]) for left, right in pairs]
     special = {EOT: 256 + len(merges)}
     return Vocabulary(merges, special, None, str(merges_path), sha256_bytes(b"".join(files)))
 

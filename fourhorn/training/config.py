@@ -3,8 +3,8 @@
 §2.3 gives the batch (512 sequences of 1,024 tokens), the sizes and the hand-tuned learning rate. Where it is silent it
 builds on GPT-1 (Radford et al., 2018, §4.1: Adam, linear warm-up over 2,000 updates, cosine to zero, weight decay 0.01
 on matrices), and so do the defaults here, but for GPT-1's dropout of 0.1: it guards against learning a small corpus by
-heart, and the paper's models, of which it names no dropout, still underfit WebText. `0` means "chosen for you" where the
-help says so.
+heart, and the paper's models, for which it names no dropout, still underfit WebText. `0` means "chosen for you" where
+the help says so.
 
 Raises `UserError` for a value outside its range; nothing here imports torch.
 """

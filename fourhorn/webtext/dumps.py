@@ -27,20 +27,23 @@ _UTC = datetime.UTC
 
 
 class _Row(msgspec.Struct, gc=False):
-    """The fields of a JSON row that count, of any type, for dumps have had several; all others are skipped unread."""
+    """The fields of a JSON row that count, of any type, for dumps have had several; all others are skipped unread.
 
-    url: Any = None
-    title: Any = None
-    score: Any = UNSET
-    karma: Any = UNSET
-    ups: Any = UNSET
-    downs: Any = None
+    In the dumps' own order, that of the alphabet: the decoder looks for each key first behind the one before.
+    """
+
     created_utc: Any = UNSET
     date: Any = None
+    downs: Any = None
     is_self: Any = False
-    subreddit: Any = UNSET
-    selftext: Any = None
+    karma: Any = UNSET
     removed_by_category: Any = None
+    score: Any = UNSET
+    selftext: Any = None
+    subreddit: Any = UNSET
+    title: Any = None
+    ups: Any = UNSET
+    url: Any = None
 
 
 _read_row = msgspec.json.Decoder(_Row).decode
