@@ -88,9 +88,10 @@ def test_warcio_and_fastwarc_read_our_files_and_check_our_digests(tmp_path):
     ours = records(path)[0]
     assert [kind for kind, _, _ in theirs] == [r.type for r in ours]
     assert theirs[1] == ("response", "http://site0.com/a?b=0", b"<p>caf\xc3\xa9 and words</p>")
-    fast = [
-        (r.headers["WARC-Type"], r.verify_block_digest()) for r in FastIterator(str(path), parse_http=False)
-    ]
+    with path.open("rb") as file:
+        fast = [
+            (r.headers["WARC-Type"], r.verify_block_digest()) for r in FastIterator(file, parse_http=False)
+        ]
     assert fast == [(r.type, True) for r in ours]
 
     class Args:
