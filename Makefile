@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 RUN_EXTRAS := webtext,eval,report
 JOBS ?= 2
+CONSTRAINTS ?= constraints.txt
 SOURCES := fourhorn tests benchmarks examples scripts
 
 .PHONY: help reproduce test check bench docs dist format clean
@@ -24,16 +25,16 @@ $(BIN)/.python:
 	$(BIN)/pip install --quiet "$(TORCH)"
 	@touch $@
 
-$(BIN)/.run: $(BIN)/.python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[$(RUN_EXTRAS)]"
+$(BIN)/.run: $(BIN)/.python pyproject.toml $(CONSTRAINTS)
+	$(BIN)/pip install --quiet -c $(CONSTRAINTS) -e ".[$(RUN_EXTRAS)]"
 	@touch $@
 
-$(BIN)/.dev: $(BIN)/.python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
+$(BIN)/.dev: $(BIN)/.python pyproject.toml $(CONSTRAINTS)
+	$(BIN)/pip install --quiet -c $(CONSTRAINTS) -e ".[dev]"
 	@touch $@
 
 $(BIN)/.docs: $(BIN)/.dev
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
+	$(BIN)/pip install --quiet -c $(CONSTRAINTS) -e ".[docs]"
 	@touch $@
 
 reproduce: $(BIN)/.run
