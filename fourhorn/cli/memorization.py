@@ -1,4 +1,4 @@
-"""The commands of section 4: `fourhorn overlap`, `fourhorn recitation` and `fourhorn bloom build|merge|query`."""
+"""The commands of section 4: `fourhorn overlap`, `scores`, `recitation` and `bloom build|merge|check`."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -172,7 +172,7 @@ def bloom_build(
     )
     filter_.save(destination)
     print(f"{filter_.describe()}\nWrote {destination}.")
-    print(f"Next: fourhorn overlap TEST --train TRAIN --method bloom --bloom {destination}")
+    print(f"Next: fourhorn overlap TEST --method bloom --bloom {destination}")
 
 
 def bloom_merge(parts: list[Path], /, *, destination: Path) -> None:
