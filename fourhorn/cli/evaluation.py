@@ -124,7 +124,7 @@ def data_list() -> None:
         print(f"{spec.name}: {spec.title}\n  {spec.source}; {spec.license}")
         for file in spec.files:
             figures = [f"{file.n_items:,} {spec.unit}"] if file.n_items else []
-            figures += [f"{file.n_bytes:,} bytes"] if file.n_bytes not in (None, file.n_items) else []
+            figures += [f"{file.n_bytes:,} bytes"] if file.n_bytes and file.n_bytes != file.n_items else []
             figures += [f"sha256 {file.sha256}" if file.sha256 else "sha256 not known"]
             print(f"  {file.names[0]}: {', '.join(figures)}")
         for url in spec.urls:

@@ -11,7 +11,9 @@ train = command(
     "fourhorn.tokenizer.train:train",
     next_command="fourhorn tokens {source} tokens/train --tokenizer {destination}",
 )
-tokens = command("fourhorn.tokenizer.tokens:tokens", next_command="fourhorn train {destination} runs/NAME")
+tokens = command(
+    "fourhorn.tokenizer.tokens:tokens", next_command="fourhorn train {destination.parent} runs/NAME"
+)
 
 
 def encode(text: str = "-", *, tokenizer: Path, special: bool = False) -> None:

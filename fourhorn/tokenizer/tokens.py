@@ -47,7 +47,7 @@ SHARD_FIELDS: dict[str, type] = {"name": str, "n_tokens": int, "sha256": str}
 
 def tokens(
     source: str | Path,
-    destination: str | Path,
+    destination: Path | str,
     *,
     tokenizer: str | Path,
     tokens_per_shard: int = 100_000_000,
@@ -58,7 +58,8 @@ def tokens(
 
     Args:
         source: a .jsonl[.zst], .parquet or .txt file, or a folder of such shards.
-        destination: the folder that gets part-*.bin, index.json and manifest.json.
+        destination: the folder that gets part-*.bin, index.json and manifest.json; training looks for `train` and
+            `val` in one folder.
         tokenizer: the vocabulary: a folder with encoder.json and vocab.bpe, a tokenizer.json or a .tiktoken file.
         tokens_per_shard: a new shard begins with the first document after this many tokens.
         n_threads: threads that encode.

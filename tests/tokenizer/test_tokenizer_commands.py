@@ -60,8 +60,11 @@ def test_train_and_tokens_say_what_to_do_next(tmp_path: Path, capsys: pytest.Cap
     folder = str(tmp_path / "tokenizer")
     assert run(["tokenizer", "train", str(tmp_path / "a.txt"), folder, "--n-vocab", "260"]) == 0
     assert "Next: fourhorn tokens" in capsys.readouterr().out
-    assert run(["tokens", str(tmp_path / "a.txt"), str(tmp_path / "out"), "--tokenizer", folder]) == 0
-    assert "tokens: 1 of 1 kept" in capsys.readouterr().out
+    shards = str(tmp_path / "out" / "train")
+    assert run(["tokens", str(tmp_path / "a.txt"), shards, "--tokenizer", folder]) == 0
+    out = capsys.readouterr().out
+    assert "tokens: 1 of 1 kept" in out
+    assert f"Next: fourhorn train {tmp_path / 'out'} runs/NAME" in out  # the folder that holds `train`
 
 
 @pytest.mark.parametrize(
