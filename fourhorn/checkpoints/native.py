@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from fourhorn.checkpoints.bounds import read_json_object
 from fourhorn.checkpoints.names import Checkpoint, Weights, check_size, check_weights, config_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FORMAT = "fourhorn-checkpoint"
 VERSION = 1
+FILLING = {"kaiming_uniform_", "normal_", "uniform_", "fill_", "zero_"}
 
 
 def save(
@@ -122,10 +124,22 @@ def weights_of(model: GPT2) -> Weights:
 
 def model_of(checkpoint: Checkpoint) -> GPT2:
     """Build the model around the checkpoint's own tensors, without a second copy of them."""
-    with torch.device("meta"):
+    with torch.device("meta"), Unfilled():
         model = GPT2(checkpoint.config)
     model.load_state_dict(checkpoint.weights, assign=True)
     return model.eval()
+
+
+class Unfilled(TorchFunctionMode):
+    """Leaves tensors as they were made: to draw numbers without memory, torch would import 800 modules (75 MB)."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Every call as it is, except those that fill a tensor."""
+        if getattr(function, "__name__", "") in FILLING:
+            return None
+        return function(*args, **(kwargs or {}))
 
 
 def is_native(path: Path) -> bool:

@@ -1,6 +1,8 @@
 """The native folder: what is saved is what is loaded, whole or refused."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -33,6 +35,19 @@ def test_a_second_save_replaces_the_first_and_leaves_nothing_beside_it(checkpoin
     native.save(model, None, tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert native.load(tmp_path / "run")[1] is None
+
+
+def test_loading_draws_no_random_weights_and_so_imports_no_symbolic_mathematics(checkpoint, tmp_path):
+    native.write(checkpoint, tmp_path / "run")
+    code = (
+        "import sys; from fourhorn.checkpoints import native; native.load(sys.argv[1]); "
+        "print([name for name in ('sympy', 'torch._dynamo') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    state = torch.get_rng_state()
+    native.load(tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_bfloat16_weights_stay_bfloat16(checkpoint, tmp_path):
