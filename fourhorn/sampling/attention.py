@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fourhorn.sampling.compiling import inner
+from fourhorn.sampling.fetching import prefetch_far
 from fourhorn.sampling.rows import halve
 from fourhorn.sampling.tiles import (
     dot_halves_046,
@@ -54,6 +55,8 @@ from fourhorn.sampling.vectors import (
     sum_lanes,
 )
 
+FETCHED = 1 << 14  # bytes of keys, and of values, that are fetched ahead
+
 
 @inner
 def store_keys_values(
@@ -68,6 +71,14 @@ def store_keys_values(
     to = values + (position // 2) * head_size * 4 + (position % 2) * 2
     for i in range(head_size):
         store_half(to + 4 * i, load_half(buffer + 2 * head_size + 2 * i))
+
+
+@inner
+def fetch_keys_values(keys: Any, values: Any, position: Any, head_size: Any) -> None:
+    """Ask for what a row at this position will read, or for its beginning: the processor foresees no such jump."""
+    for i in range(0, min((position // 16 + 1) * head_size * 32, FETCHED), 64):
+        prefetch_far(keys + i)
+        prefetch_far(values + i)
 
 
 @inner

@@ -15,7 +15,8 @@ from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.fetching import prefetch, prefetch_far
 from fourhorn.sampling.processor import HAS_TILES
 from fourhorn.sampling.products import AHEAD, FEW_ROWS, finish, finish_tile
-from fourhorn.sampling.quantize import NIBBLES
+from fourhorn.sampling.quantize import BYTES, NIBBLES
+from fourhorn.sampling.scaling import TILE_STEP, make_scale
 from fourhorn.sampling.tiles import (
     dot_bytes_046,
     dot_bytes_147,
@@ -36,7 +37,6 @@ from fourhorn.sampling.vectors import (
     fma,
     ints,
     load_float,
-    load_floats,
     load_halves,
     load_int,
     load_ints,
@@ -49,7 +49,10 @@ from fourhorn.sampling.vectors import (
 )
 
 EXCESS = -0x7F7F7F80  # 128 in each of four bytes: `x ^ EXCESS` makes codes of signed bytes, and back
-BUFFER_BYTES = 4 * 2048  # totals, products of two groups, unpacked nibbles
+GROUPS_AT_ONCE = 4  # whose products wait in the core's cache until they are scaled
+BUFFER_BYTES = (2 + GROUPS_AT_ONCE) * 2048  # totals, products, unpacked nibbles
+scale_8_bytes, scale_16_bytes = make_scale(BYTES)
+scale_8_nibbles, scale_16_nibbles = make_scale(NIBBLES)
 
 
 @inner
@@ -164,30 +167,20 @@ def tiles_bytes(kind: Any, first: Any, second: Any, x: Any, stride: Any, counts:
 
 
 @inner
-def scale_group(
-    kind: Any, scales: Any, lower: Any, row_scales: Any, row_sums: Any, stride: Any, n_rows: Any, counts: Any,
-    totals: Any, ahead: Any
+def scale_tiles(
+    kind: Any, n_rows: Any, n_groups: Any, tiles: Any, scales: Any, row_scales: Any, row_sums: Any, stride: Any,
+    totals: Any,
 ) -> None:  # fmt: skip
-    """Add one group's products of up to 16 rows to their 32 totals, as `row_bytes` and `row_nibbles` do.
-
-    Each row fetches a cache line of what lies `ahead`.
-    """
-    s, other_s = load_halves(scales), load_halves(lower)
-    for row in range(n_rows):
-        row_scale, to = load_float(row_scales + row * stride), totals + 64 * row
-        prefetch_far(ahead + 64 * row)
-        a, b = load_ints(counts + 64 * row), load_ints(counts + 64 * row + 1024)
-        total, other = load_floats(to), load_floats(to + 1024)
-        if kind == NIBBLES:
-            m, other_m = load_halves(scales + 32), load_halves(lower + 32)
-            row_sum = load_float(row_sums + row * stride)
-            total = scaled_nibbles(total, a, s, m, row_scale, row_sum)
-            other = scaled_nibbles(other, b, other_s, other_m, row_scale, row_sum)
+    """Add a few groups' products of up to 16 rows to the totals of 16 outputs."""
+    if kind == NIBBLES:
+        if n_rows > 8:
+            scale_16_nibbles(n_groups, tiles, scales, row_scales, row_sums, stride, totals)
         else:
-            total = scaled_bytes(total, a, s, row_scale)
-            other = scaled_bytes(other, b, other_s, row_scale)
-        store_floats(to, total)
-        store_floats(to + 1024, other)
+            scale_8_nibbles(n_groups, tiles, scales, row_scales, row_sums, stride, totals)
+    elif n_rows > 8:
+        scale_16_bytes(n_groups, tiles, scales, row_scales, row_sums, stride, totals)
+    else:
+        scale_8_bytes(n_groups, tiles, scales, row_scales, row_sums, stride, totals)
 
 
 @inner
@@ -196,28 +189,29 @@ def tile_rows_bytes(
 ) -> None:  # fmt: skip
     """32 outputs of up to 16 rows from `start`; the buffer's first 2048 bytes get two 16 × 16 blocks.
 
-    A group is scaled while the tiles compute the next one. Both fetch a part of the next pair's weights meanwhile.
+    The next pair's weights are fetched meanwhile.
     """
     scale_bytes, group_bytes = (64, 512) if kind == NIBBLES else (32, 1024)
-    lower, stride, ahead = scales + scale_bytes * n_groups, 4 * n_groups, 2 * group_bytes * n_groups
+    stride, ahead = 4 * n_groups, 2 * group_bytes * n_groups
     x, skipped = rounded.codes + 16 * start * stride, start * stride
-    row_scales, row_sums = rounded.scales + skipped, rounded.sums + skipped
-    counts, unpacked = buffer + 2048, buffer + 6144
+    counts, unpacked = buffer + 2048, buffer + 2048 + GROUPS_AT_ONCE * TILE_STEP
     for i in range(0, 2048, 64):
         store_floats(buffer + i, floats(0.0))
-    for group in range(n_groups + 1):
-        a, b = first + group_bytes * group, second + group_bytes * group
-        if group < n_groups:
+    for done in range(0, n_groups, GROUPS_AT_ONCE):
+        n = min(GROUPS_AT_ONCE, n_groups - done)
+        for group in range(done, done + n):
+            a, b = first + group_bytes * group, second + group_bytes * group
             for i in range(0, group_bytes, 64):
+                prefetch_far(a + ahead + i)
                 prefetch_far(b + ahead + i)
-            tiles_bytes(kind, a, b, x + 64 * group, 16 * stride, counts + 2048 * (group % 2), unpacked)
-        if group > 0:
-            done = group - 1
-            s, m, found = scales + scale_bytes * done, lower + scale_bytes * done, counts + 2048 * (done % 2)
-            scale_group(
-                kind, s, m, row_scales + 4 * done, row_sums + 4 * done, stride, n_rows, found, buffer,
-                first + ahead + group_bytes * done,
-            )  # fmt: skip
+            to = counts + TILE_STEP * (group - done)
+            tiles_bytes(kind, a, b, x + 64 * group, 16 * stride, to, unpacked)
+        s, row_scales, row_sums = (
+            scales + scale_bytes * done, rounded.scales + skipped + 4 * done, rounded.sums + skipped + 4 * done
+        )  # fmt: skip
+        m = s + scale_bytes * n_groups
+        scale_tiles(kind, n_rows, n, counts, s, row_scales, row_sums, stride, buffer)
+        scale_tiles(kind, n_rows, n, counts + 1024, m, row_scales, row_sums, stride, buffer + 1024)
 
 
 @inner

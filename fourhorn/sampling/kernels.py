@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from fourhorn.sampling.attention import attend, attend_tile, store_keys_values
+from fourhorn.sampling.attention import attend, attend_tile, fetch_keys_values, store_keys_values
 from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.linear import linear_pair
 from fourhorn.sampling.pieces import next_piece, phase_done
@@ -170,9 +170,9 @@ def linear_phase(
 
 
 @inner
-def slot_start(shape: Any, layer: Any, slot: Any) -> Any:
-    """Where a slot's keys (and values) of one layer begin in the cache, in bytes."""
-    return (layer * shape.n_slots + slot) * shape.n_ctx * shape.n_head * shape.head_size * 2
+def head_start(shape: Any, layer: Any, slot: Any, head: Any) -> Any:
+    """Where the keys (and values) of a slot's head begin in the cache of one layer, in bytes."""
+    return ((layer * shape.n_slots + slot) * shape.n_head + head) * shape.n_ctx * shape.head_size * 2
 
 
 @inner
@@ -184,7 +184,7 @@ def cache_phase(
     piece, n_own = next_piece(counters, phase, this.n_rows), 0
     while piece >= 0:
         for head in range(shape.n_head):
-            start = slot_start(shape, layer, job[SLOTS, piece]) + head * shape.n_ctx * D * 2
+            start = head_start(shape, layer, job[SLOTS, piece], head)
             at = buffers.wide + 4 * (3 * piece * C + C + head * D)
             keys, values = buffers.keys + start, buffers.values + start
             store_keys_values(at, at + 4 * C, keys, values, job[POSITIONS, piece], D, scratch)
@@ -204,11 +204,16 @@ def attention_phase(
     while piece >= 0:
         head, item = piece // n_items, piece % n_items
         row = job[FIRSTS, item] if this.n_spans > 0 else item
-        start = slot_start(shape, layer, job[SLOTS, row]) + head * shape.n_ctx * D * 2
+        start = head_start(shape, layer, job[SLOTS, row], head)
         keys, values, position = buffers.keys + start, buffers.values + start, job[POSITIONS, row]
         query, out = buffers.wide + 4 * (3 * row * C + head * D), buffers.mixed + 4 * (row * C + head * D)
         if this.apart:
             store_keys_values(query + 4 * C, query + 8 * C, keys, values, position, D, scratch)
+        later = piece + shape.n_threads
+        if this.apart and later < n_pieces:
+            row = later % n_items
+            start = head_start(shape, layer, job[SLOTS, row], later // n_items)
+            fetch_keys_values(buffers.keys + start, buffers.values + start, job[POSITIONS, row], D)
         if this.n_spans > 0:
             attend_tile(query, 12 * C, keys, values, D, position, job[LENGTHS, item], out, 4 * C, scratch)
         else:

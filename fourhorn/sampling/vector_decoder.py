@@ -9,6 +9,7 @@ small pass are overwritten by the next. Raises `UserError` for other shapes.
 """
 
 import contextlib
+import math
 import mmap
 import os
 from collections.abc import Sequence
@@ -63,6 +64,12 @@ def huge(n_bytes: int) -> Array:
     return array[start : start + n_bytes]
 
 
+def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Zeroed memory that begins with a page, as tiles and vectors are read fastest, and is taken page by page."""
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    return np.frombuffer(mmap.mmap(-1, n_bytes), dtype).reshape(shape)
+
+
 class VectorDecoder:
     """See `Decoder`; `precision` is bfloat16, int8 or int4."""
 
@@ -90,12 +97,19 @@ class VectorDecoder:
             -(-config.n_vocab // 32) * 32, padded, n_slots, kind, head_kind, n_threads,
         )  # fmt: skip
         cache = (config.n_layer, n_slots, config.n_head, padded * config.head_size)
-        self._keys, self._values = np.zeros(cache, np.uint16), np.zeros(cache, np.uint16)
-        self._few = np.zeros((FEW_LOGITS, self._shape.n_outputs), np.float32)
+        self._keys, self._values = (
+            huge(2 * math.prod(cache)).view(np.uint16).reshape(cache) for _ in range(2)
+        )
+        self._few = zeros((FEW_LOGITS, self._shape.n_outputs), np.float32)
         table, head, head_scales = self._pack(model, precision)
+        others = (
+            self._floats(model.wpe.weight),
+            self._floats(model.ln_f.weight),
+            self._floats(model.ln_f.bias),
+        )
         give_back_freed()  # the copies that packing made
         self.n_weight_bytes = sum(array.nbytes for array in self._kept)
-        buffers = self._make_buffers(model, head, head_scales)
+        buffers = self._make_buffers(others, head, head_scales)
         self._team = Team(
             self._shape, table, buffers, MAX_ROWS, [*self._kept, self._keys, self._values, self._few]
         )
@@ -231,26 +245,24 @@ class VectorDecoder:
                 table[row, column : column + 2] = addresses
         return table, addresses[0], addresses[1]
 
-    def _make_buffers(self, model: GPT2, head: int, head_scales: int) -> Buffers:
+    def _make_buffers(self, others: tuple[int, int, int], head: int, head_scales: int) -> Buffers:
         C, shape = self._shape.n_embd, self._shape
         rows = MAX_ROWS + 32  # tiles read whole blocks of rows
         scratch_bytes = BUFFER_BYTES + 64 * 4 * C + 96 * (shape.n_ctx + 64) + kernels.OWN_BYTES * C
         tiles = np.frombuffer(TILE_SHAPES, np.uint8).copy()
         return Buffers(
-            positions=self._floats(model.wpe.weight),
-            ln_f=self._floats(model.ln_f.weight),
-            ln_f_bias=self._floats(model.ln_f.bias),
+            *others,
             head=head,
             head_scales=head_scales,
             keys=self._keys.ctypes.data,
             values=self._values.ctypes.data,
-            x=self._keep(np.zeros((rows, C), np.float32)),
-            wide=self._keep(np.zeros((rows, 4 * C), np.float32)),
-            mixed=self._keep(np.zeros((rows, C), np.float32)),
-            rounded=self._keep(np.zeros((rows, 4 * C), np.uint16)),
-            row_scales=self._keep(np.zeros((rows, 4 * C // 64), np.float32)),
-            row_sums=self._keep(np.zeros((rows, 4 * C // 64), np.float32)),
-            scratch=self._keep(np.zeros(shape.n_threads * scratch_bytes, np.uint8)),
+            x=self._keep(zeros((rows, C), np.float32)),
+            wide=self._keep(zeros((rows, 4 * C), np.float32)),
+            mixed=self._keep(zeros((rows, C), np.float32)),
+            rounded=self._keep(zeros((rows, 4 * C), np.uint16)),
+            row_scales=self._keep(zeros((rows, 4 * C // 64), np.float32)),
+            row_sums=self._keep(zeros((rows, 4 * C // 64), np.float32)),
+            scratch=self._keep(zeros((shape.n_threads * scratch_bytes,), np.uint8)),
             scratch_bytes=scratch_bytes,
             tile_shapes=self._keep(tiles),
         )

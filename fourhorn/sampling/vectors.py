@@ -80,7 +80,8 @@ def _same(type_: Any, value: float) -> Any:
     return ir.Constant(type_, [value] * N_LANES)
 
 
-def _spread(builder: Any, scalar: Any, type_: Any) -> Any:
+def spread(builder: Any, scalar: Any, type_: Any) -> Any:
+    """A scalar in every lane."""
     first = builder.insert_element(ir.Constant(type_, ir.Undefined), scalar, _i32(0))
     return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(_i32, N_LANES), [0] * N_LANES))
 
@@ -90,7 +91,8 @@ def at(builder: Any, address: Any, type_: Any) -> Any:
     return builder.inttoptr(address, type_.as_pointer())
 
 
-def _load(builder: Any, address: Any, type_: Any) -> Any:
+def load(builder: Any, address: Any, type_: Any) -> Any:
+    """What lies at an address of any alignment."""
     value = builder.load(at(builder, address, type_))
     value.align = 1
     return value
@@ -102,20 +104,25 @@ def _load(builder: Any, address: Any, type_: Any) -> Any:
 @operation(Floats, ADDRESS)
 def load_floats(b: Any, address: Any) -> Any:
     """16 float32 from memory."""
-    return _load(b, address, _floats)
+    return load(b, address, _floats)
 
 
 @operation(Ints, ADDRESS)
 def load_ints(b: Any, address: Any) -> Any:
     """64 bytes from memory."""
-    return _load(b, address, _ints)
+    return load(b, address, _ints)
+
+
+def widened(b: Any, address: Any) -> Any:
+    """16 bfloat16 from memory as floats."""
+    halves = b.zext(load(b, address, ir.VectorType(_i16, N_LANES)), _ints)
+    return b.bitcast(b.shl(halves, _same(_ints, 16)), _floats)
 
 
 @operation(Floats, ADDRESS)
 def load_halves(b: Any, address: Any) -> Any:
     """16 bfloat16 from memory, widened."""
-    halves = b.zext(_load(b, address, ir.VectorType(_i16, N_LANES)), _ints)
-    return b.bitcast(b.shl(halves, _same(_ints, 16)), _floats)
+    return widened(b, address)
 
 
 @operation(types.void, ADDRESS, Floats)
@@ -154,13 +161,13 @@ def store_bytes(b: Any, address: Any, value: Any) -> None:
 @operation(_int, ADDRESS)
 def load_int(b: Any, address: Any) -> Any:
     """One int32."""
-    return _load(b, address, _i32)
+    return load(b, address, _i32)
 
 
 @operation(_float, ADDRESS)
 def load_float(b: Any, address: Any) -> Any:
     """One float32."""
-    return _load(b, address, _f32)
+    return load(b, address, _f32)
 
 
 @operation(types.void, ADDRESS, _float)
@@ -178,13 +185,13 @@ def store_int(b: Any, address: Any, value: Any) -> None:
 @operation(_int, ADDRESS)
 def load_half(b: Any, address: Any) -> Any:
     """16 bits as an int32."""
-    return b.zext(_load(b, address, _i16), _i32)
+    return b.zext(load(b, address, _i16), _i32)
 
 
 @operation(_int, ADDRESS)
 def load_byte(b: Any, address: Any) -> Any:
     """8 bits as an int32."""
-    return b.zext(_load(b, address, _i8), _i32)
+    return b.zext(load(b, address, _i8), _i32)
 
 
 @operation(_float, _int)
@@ -205,13 +212,13 @@ def store_half(b: Any, address: Any, value: Any) -> None:
 @operation(Floats, _float)
 def floats(b: Any, value: Any) -> Any:
     """The same number in every lane."""
-    return _spread(b, value, _floats)
+    return spread(b, value, _floats)
 
 
 @operation(Ints, _int)
 def ints(b: Any, value: Any) -> Any:
     """The same integer in every lane."""
-    return _spread(b, value, _ints)
+    return spread(b, value, _ints)
 
 
 @operation(Floats, Floats, Floats)
@@ -302,7 +309,7 @@ def xor_ints(b: Any, x: Any, y: Any) -> Any:
 @operation(Ints, Ints, _int)
 def shift_right(b: Any, x: Any, n: Any) -> Any:
     """x >> n, without sign."""
-    return b.lshr(x, _spread(b, n, _ints))
+    return b.lshr(x, spread(b, n, _ints))
 
 
 @operation(Ints, Ints)
@@ -315,7 +322,7 @@ def divide_by_16(b: Any, x: Any) -> Any:
 def keep_first(b: Any, x: Any, n: Any, other: Any) -> Any:
     """The first n lanes of x, and `other` in the rest."""
     lanes = ir.Constant(_ints, list(range(N_LANES)))
-    return b.select(b.icmp_signed("<", lanes, _spread(b, n, _ints)), x, _spread(b, other, _floats))
+    return b.select(b.icmp_signed("<", lanes, spread(b, n, _ints)), x, spread(b, other, _floats))
 
 
 @operation(types.boolean, Floats, Floats)
