@@ -3,7 +3,8 @@
     python benchmarks/sampling_memory.py --vocabulary FOLDER [--folder F]
 
 124M's shape, random weights, each precision in a process of its own: resident memory of Python with torch alone, then
-after 256 tokens of each of four sequences, beside the bytes of the weights and of the static cache of four contexts.
+after 256 tokens of each of four sequences, beside the bytes of the weights and of the static cache of four contexts
+(which is taken as it is filled, so a part of it may not be there).
 Times are of whole processes: Python, torch, loading, packing, first token; with the compiled kernels in Numba's cache,
 and with an empty cache folder.
 """
@@ -20,27 +21,36 @@ from table import write_table
 
 MEASURE = """
 import os, sys
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+def resident(with_file=False):
+    # the checkpoint's mapped file is left out before the end, when it should be gone, or be the weights
+    total, counted = 0, True
+    with open("/proc/self/smaps") as file:
+        for line in file:
+            words = line.split()
+            if "-" in words[0] and ":" not in words[0]:
+                counted = with_file or not line.rstrip().endswith(".safetensors")
+            elif words[0] == "Rss:" and counted:
+                total += int(words[1]) / 1000 * 1.024
+    return total
 import torch
-bare = resident()
+parts = [resident()]
 from fourhorn.checkpoints.load import load
 from fourhorn.sampling.batching import BatchEngine
 from fourhorn.sampling.settings import SamplingParams
+if sys.argv[2] != "float32":
+    import fourhorn.sampling.vector_decoder
+parts.append(resident())
 model, tokenizer = load(sys.argv[1])
+parts.append(resident())
 engine = BatchEngine(model, tokenizer, max_sequences=4, precision=sys.argv[2])
-if sys.argv[2] == "float32":
-    n_weights = sum(p.numel() * 4 for p in model.parameters())
-    cache = 2 * 4 * 4
-else:
-    n_weights, cache = engine.decoder.n_weight_bytes, 2 * 4 * 2
-shape = model.config
+shape, n_bytes = model.config, 4 if sys.argv[2] == "float32" else 2
+n_weights = engine.decoder.n_weight_bytes if n_bytes == 2 else sum(p.numel() * 4 for p in model.parameters())
 del model
 params = SamplingParams(max_new_tokens=256, temperature=0.0, stop_at_eot=False)
 requests = [engine.submit(f"Number {i}", params) for i in range(4)]
 engine.run()
-print(bare, resident(), n_weights / 1e6, cache * shape.n_layer * shape.n_ctx * shape.n_embd / 1e6)
+parts.append(resident(with_file=True))
+print(*parts, n_weights / 1e6, 2 * 4 * n_bytes * shape.n_layer * shape.n_ctx * shape.n_embd / 1e6)
 """
 FIRST = """
 import sys
@@ -82,19 +92,15 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as empty:
                 cold = f"{run(FIRST, folder / 'native', precision, NUMBA_CACHE_DIR=empty)[1]:.1f}"
         text, _ = run(MEASURE, folder / "native", precision)
-        bare, after, weights, cache = (float(word) for word in text.split())
+        bare, imported, loaded, after, weights, cache = (float(word) for word in text.split())
         over = after - bare - weights - cache
-        rows.append(
-            [
-                precision,
-                *(f"{x:.0f}" for x in (bare, after, weights, cache, over)),
-                f"{warm:.1f}",
-                cold,
-            ]
-        )
+        parts = imported - bare, loaded - imported, over - (loaded - bare)
+        shown = (bare, after, weights, cache, over, *parts)
+        rows.append([precision, *(f"{x:.0f}" for x in shown), f"{warm:.1f}", cold])
     columns = [
         "precision", "Python + torch, MB", "with 4 × 256 tokens", "weights", "cache", "beyond all these",
-        "first token, s", "first token, nothing compiled, s",
+        "of it: imports", "tokenizer and modules", "compiled code and buffers", "first token, s",
+        "first token, nothing compiled, s",
     ]  # fmt: skip
     write_table(__file__, "Memory and cold start of decoding", columns, rows, ["GPT-2 124M, random weights."])
 
