@@ -185,14 +185,15 @@ def scale_tiles(
 
 @inner
 def tile_rows_bytes(
-    kind: Any, first: Any, second: Any, scales: Any, n_groups: Any, rounded: Any, start: Any, n_rows: Any, buffer: Any
+    kind: Any, first: Any, second: Any, ahead: Any, scales: Any, n_groups: Any, rounded: Any, start: Any, n_rows: Any,
+    buffer: Any,
 ) -> None:  # fmt: skip
     """32 outputs of up to 16 rows from `start`; the buffer's first 2048 bytes get two 16 × 16 blocks.
 
-    The next pair's weights are fetched meanwhile.
+    The weights that lie `ahead` bytes from these are fetched meanwhile.
     """
     scale_bytes, group_bytes = (64, 512) if kind == NIBBLES else (32, 1024)
-    stride, ahead = 4 * n_groups, 2 * group_bytes * n_groups
+    stride = 4 * n_groups
     x, skipped = rounded.codes + 16 * start * stride, start * stride
     counts, unpacked = buffer + 2048, buffer + 2048 + GROUPS_AT_ONCE * TILE_STEP
     for i in range(0, 2048, 64):
@@ -216,15 +217,15 @@ def tile_rows_bytes(
 
 @inner
 def pair_bytes_rows(
-    kind: Any, first: Any, second: Any, scales: Any, bias: Any, n_groups: Any, n_rows: Any, rounded: Any, out: Any,
-    stride: Any, epilogue: Any, buffer: Any,
+    kind: Any, first: Any, second: Any, ahead: Any, scales: Any, bias: Any, n_groups: Any, n_rows: Any, rounded: Any,
+    out: Any, stride: Any, epilogue: Any, buffer: Any,
 ) -> None:  # fmt: skip
     """32 outputs of any number of rows of signed bytes."""
     other = bias + 64 if bias != 0 else bias
     if HAS_TILES and n_rows > FEW_ROWS:
         for row in range(0, n_rows, 16):
             n, to = min(n_rows - row, 16), out + row * stride
-            tile_rows_bytes(kind, first, second, scales, n_groups, rounded, row, n, buffer)
+            tile_rows_bytes(kind, first, second, ahead, scales, n_groups, rounded, row, n, buffer)
             finish_tile(buffer, n, bias, to, stride, epilogue)
             finish_tile(buffer + 1024, n, other, to + 64, stride, epilogue)
         return

@@ -159,9 +159,12 @@ def linear_phase(
     while piece >= 0:
         for row in range(0, n_rows, stretch):
             some = Rounded(rounded.codes + 2 * row * n_inputs, rounded.scales, rounded.sums)
-            for pair in range(piece * size, min(piece * size + size, n_pairs)):
+            end = min(piece * size + size, n_pairs)
+            for pair in range(piece * size, end):
+                following = pair + 1 if pair + 1 < end else (piece + shape.n_threads) * size  # probably
                 linear_pair(
-                    kind, meets, pair, codes, scales, bias, n_inputs, min(stretch, n_rows - row), some,
+                    kind, meets, pair, following if following < n_pairs else pair, codes, scales, bias, n_inputs,
+                    min(stretch, n_rows - row), some,
                     out + 4 * row * n_outputs, 4 * n_outputs, epilogue, scratch,
                 )  # fmt: skip
         n_own += 1

@@ -56,12 +56,13 @@ def widen(kind: Any, codes: Any, scales: Any, n_groups: Any, out: Any, buffer: A
 
 @inner
 def linear_pair(
-    kind: Any, meets: Any, pair: Any, codes: Any, scales: Any, bias: Any, n_inputs: Any, n_rows: Any, rounded: Any,
-    out: Any, stride: Any, epilogue: Any, buffer: Any,
+    kind: Any, meets: Any, pair: Any, following: Any, codes: Any, scales: Any, bias: Any, n_inputs: Any, n_rows: Any,
+    rounded: Any, out: Any, stride: Any, epilogue: Any, buffer: Any,
 ) -> None:  # fmt: skip
     """Outputs 32·pair … 32·pair + 31 of all rows; the buffer holds `BUFFER_BYTES` and 64 bytes per input.
 
-    The rows are of the kind that the weights' kind `meets`: `HALVES`, or bytes for byte and nibble weights.
+    The rows are of the kind that the weights' kind `meets`: `HALVES`, or bytes for byte and nibble weights. The pair
+    that will come next, `following`, may be fetched meanwhile.
     """
     n_groups = n_inputs // 64
     block_bytes = 32 * n_inputs if kind == HALVES else 8 * n_inputs if kind == NIBBLES else 16 * n_inputs
@@ -70,8 +71,9 @@ def linear_pair(
     second, at = first + block_bytes, scales + 2 * pair * scale_bytes
     to, above = out + 128 * pair, bias + 128 * pair if bias != 0 else bias
     if meets != HALVES:
+        ahead = 2 * (following - pair) * block_bytes
         pair_bytes_rows(
-            kind, first, second, at, above, n_groups, n_rows, rounded, to, stride, epilogue, buffer
+            kind, first, second, ahead, at, above, n_groups, n_rows, rounded, to, stride, epilogue, buffer
         )
         return
     if kind != HALVES:
