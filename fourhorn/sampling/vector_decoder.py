@@ -53,21 +53,22 @@ def grow(weight: Tensor, *sizes: int) -> Tensor:
     return torch.nn.functional.pad(weight.detach().float().cpu(), padding)
 
 
-def huge(n_bytes: int) -> Array:
-    """Zeroed memory in huge pages where the system has them: fewer address look-ups for the same bytes."""
-    memory = mmap.mmap(-1, -(-n_bytes // HUGE_PAGE) * HUGE_PAGE + HUGE_PAGE)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
+def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Zeroed memory, taken as it is touched; it begins with a page, and with a huge one where it would fill that.
+
+    Huge pages mean fewer address look-ups for the same bytes, where the system has them: for private memory alone.
+    """
+    n_bytes, flags = math.prod(shape) * np.dtype(dtype).itemsize, {}
+    if hasattr(mmap, "MAP_PRIVATE"):
+        flags["flags"] = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    is_large = n_bytes >= HUGE_PAGE
+    memory = mmap.mmap(-1, n_bytes + is_large * HUGE_PAGE, **flags)
+    if is_large and hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):
             memory.madvise(mmap.MADV_HUGEPAGE)
     array = np.frombuffer(memory, np.uint8)
-    start = -array.ctypes.data % HUGE_PAGE
-    return array[start : start + n_bytes]
-
-
-def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
-    """Zeroed memory that begins with a page, as tiles and vectors are read fastest, and is taken page by page."""
-    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    return np.frombuffer(mmap.mmap(-1, n_bytes), dtype).reshape(shape)
+    start = -array.ctypes.data % HUGE_PAGE if is_large else 0
+    return array[start : start + n_bytes].view(dtype).reshape(shape)
 
 
 class VectorDecoder:
@@ -97,9 +98,7 @@ class VectorDecoder:
             -(-config.n_vocab // 32) * 32, padded, n_slots, kind, head_kind, n_threads,
         )  # fmt: skip
         cache = (config.n_layer, n_slots, config.n_head, padded * config.head_size)
-        self._keys, self._values = (
-            huge(2 * math.prod(cache)).view(np.uint16).reshape(cache) for _ in range(2)
-        )
+        self._keys, self._values = zeros(cache, np.uint16), zeros(cache, np.uint16)
         self._few = zeros((FEW_LOGITS, self._shape.n_outputs), np.float32)
         table, head, head_scales = self._pack(model, precision)
         others = (
@@ -232,7 +231,7 @@ class VectorDecoder:
                 packed.append((row, column, pack(weight, precision)))
                 bias = grow(linear.bias.view(parts, -1), n_outputs)
                 table[row, column + 2] = self._keep(bias.numpy().copy())
-        everything = huge(sum(part.n_bytes for _, _, part in packed) + head.n_bytes)
+        everything = zeros((sum(part.n_bytes for _, _, part in packed) + head.n_bytes,), np.uint8)
         self._kept.append(everything)
         end = 0
         for row, column, part in [*packed, (-1, -1, head)]:
