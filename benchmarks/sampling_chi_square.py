@@ -1,6 +1,6 @@
 """Are 100,000 drawn tokens distributed as the model says, in batches and with guesses?
 
-    python benchmarks/sampling_chi_square.py [--n-draws 100000]
+    python benchmarks/sampling_chi_square.py [--n-draws 100000] [--precisions float32 int8]
 
 A small model with random weights writes four tokens after one prompt, each among the four likeliest: 256 outcomes,
 whose exact probabilities PyTorch computes prefix by prefix. 25,000 sequences with seeds of their own are drawn through
@@ -96,7 +96,9 @@ def chi_square(counts: dict, probabilities: dict, n: int) -> tuple[float, int, f
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--n-draws", type=int, default=100_000)
-    n = parser.parse_args().n_draws // N_NEW
+    parser.add_argument("--precisions", nargs="*", default=["float32", "int8"])
+    options = parser.parse_args()
+    n = options.n_draws // N_NEW
     model, smaller = make_model(2), make_model(1)
     drafters = {
         "none": None,
@@ -104,7 +106,7 @@ def main() -> None:
         "draft model": DraftModel(smaller, N_SLOTS),
     }
     rows = []
-    for precision, (name, drafter) in itertools.product(("float32", "int8"), drafters.items()):
+    for precision, (name, drafter) in itertools.product(options.precisions, drafters.items()):
         probabilities, began = exact(model, precision, 1.0), time.perf_counter()
         engine = BatchEngine(
             model,
@@ -120,10 +122,10 @@ def main() -> None:
         right = f"{engine.payoff.n_right:,} of {engine.payoff.n_guesses:,}" if drafter else "–"
         rows.append([precision, name, right, f"{n * N_NEW:,}", f"{statistic:.1f}", freedom, f"{p:.3f}"])
         print(rows[-1], f"{time.perf_counter() - began:.0f} s", flush=True)
-    statistic, freedom, p = chi_square(counts, exact(model, "int8", WRONG), n)
+    statistic, freedom, p = chi_square(counts, exact(model, precision, WRONG), n)
     rows.append(
         [
-            "int8",
+            precision,
             f"draft model, against temperature {WRONG}",
             "",
             f"{n * N_NEW:,}",

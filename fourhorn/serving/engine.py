@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fourhorn.errors import UserError
+from fourhorn.runtime import give_back_freed
 from fourhorn.sampling.batching import BatchEngine
 from fourhorn.sampling.request import Request, TokenEvent
 from fourhorn.sampling.settings import SamplingParams
@@ -38,6 +39,7 @@ def warm(engine: BatchEngine) -> None:
     engine.n_prompt_tokens = engine.n_reused_tokens = engine.n_new_tokens = engine.n_steps = (
         engine.n_finished
     ) = 0
+    give_back_freed()  # what loading the compiled code took
 
 
 class Stream:
