@@ -25,8 +25,7 @@ from fourhorn.evaluation.forward import Forward
 from fourhorn.model.cache import KVCache
 from fourhorn.model.transformer import GPT2
 
-# Rows of logits per product, enough for it to run at full speed, and rows summed at a time, which stay in the cache.
-N_LOGIT_ROWS, N_SUM_ROWS = 256, 16
+N_LOGIT_ROWS = 256  # of logits per product, enough for it to run at full speed
 # Tokens per pass on a CPU when the batch size is chosen here: what a pass holds stays near the processor.
 CPU_PASS_TOKENS = 1024
 
@@ -176,11 +175,8 @@ class Scorer:
             logits = self.forward.logits(states[start : start + N_LOGIT_ROWS])  # (N, V)
             here = ((owner >= start) & (owner < start + len(logits))).nonzero()[:, 0]
             chosen[here] = logits[owner[here] - start, wanted[here]].float()
-            for first in range(0, len(logits), N_SUM_ROWS):
-                part = logits[first : first + N_SUM_ROWS].float()
-                place = slice(start + first, start + first + len(part))
-                highest[place] = part.amax(1)
-                total[place] = part.sub_(highest[place, None]).exp_().sum(1)
+            place = slice(start, start + len(logits))
+            highest[place], total[place] = self.forward.operations.sums(logits)
         logprobs = (chosen - highest[owner]).double() - total[owner].double().log()
         return logprobs.tolist(), (chosen >= highest[owner]).tolist()
 

@@ -5,27 +5,30 @@ import random
 import pytest
 import torch
 
+from fourhorn.evaluation import team
 from fourhorn.evaluation.branches import Branches
-from fourhorn.evaluation.forward import Forward, FusedProducts, Products, products
+from fourhorn.evaluation.forward import Forward
+from fourhorn.evaluation.operations import FusedOperations, Operations, operations
 from fourhorn.model.cache import KVCache
 from fourhorn.model.config import GPT2Config
 from fourhorn.model.transformer import GPT2
 
 KINDS = {
-    "plain": Products,
-    "fused": lambda: FusedProducts(False),
-    "fused, packed": lambda: FusedProducts(True),
-    "fused, rows padded": lambda: FusedProducts(True, row_step=64),
+    "plain": Operations,
+    "fused": lambda: FusedOperations(False),
+    "fused, packed": lambda: FusedOperations(True),
+    "fused, rows padded": lambda: FusedOperations(True, row_step=64),
+    "own kernels": lambda: FusedOperations(True, kernels=team.available()),
 }
 
 
 @pytest.fixture(scope="module")
 def model() -> GPT2:
     torch.manual_seed(0)
-    config = GPT2Config(n_layer=3, n_head=2, n_embd=32, n_ctx=64, n_vocab=100)
+    config = GPT2Config(n_layer=3, n_head=2, n_embd=128, n_ctx=64, n_vocab=100)
     model = GPT2(config).eval()
     for parameter in model.parameters():  # biases and layer norms that do something
-        torch.nn.init.normal_(parameter, std=0.2)
+        torch.nn.init.normal_(parameter, std=0.08)
     return model
 
 
@@ -51,7 +54,10 @@ def test_states_are_those_of_the_plain_pass(model: GPT2, kind: str, wanted: str)
     inputs = tokens(3, 20)
     expected = model.hidden(inputs)[rows, columns]
     assert torch.allclose(forward.states(inputs, rows, columns), expected, atol=1e-5)
-    assert torch.allclose(forward.logits(expected), model.head(expected), atol=1e-5)
+    logits = model.head(expected)
+    assert torch.allclose(forward.logits(expected), logits, atol=1e-5)
+    highest, total = forward.operations.sums(logits)
+    assert torch.allclose(highest + total.log(), logits.logsumexp(1), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -89,6 +95,6 @@ def test_in_bfloat16_it_is_no_farther_from_the_truth_than_the_plain_pass(model: 
     assert mine < 1.1 * plain
 
 
-def test_unknown_formats_take_the_plain_products(model: GPT2) -> None:
-    assert type(products(GPT2(model.config).half())) is Products
-    assert type(products(GPT2(model.config).double())) is Products
+def test_unknown_formats_take_the_plain_operations(model: GPT2) -> None:
+    assert type(operations(GPT2(model.config).half())) is Operations
+    assert type(operations(GPT2(model.config).double())) is Operations
