@@ -88,10 +88,13 @@ class Forward:
 
     def _finish(self, attended: Tensor, x: Tensor, layer: int) -> Tensor:
         """The rest of a block after attention, for whatever positions are given: as rows (R, C)."""
-        w, p = self.weights[layer], self.operations
+        w, p, parts = self.weights[layer], self.operations, []
         attended, x = p.even(attended), p.even(x)
-        x = p.added(attended, w.out, w.out_bias, x)
-        return p.added(p.gelu(p.norm(x, w.ln_2), w.up, w.up_bias), w.down, w.down_bias, x)
+        for some, before in zip(*(torch.split(rows, p.rows_at_once) for rows in (attended, x)), strict=True):
+            between = p.added(some, w.out, w.out_bias, before)
+            wide = p.gelu(p.norm(between, w.ln_2), w.up, w.up_bias)
+            parts.append(p.added(wide, w.down, w.down_bias, between))
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def _last(self, x: Tensor, rows: Tensor, columns: Tensor, keys: "_Keys") -> Tensor:
         """The last block at the wanted positions: (B, T, C) → (N, C)."""

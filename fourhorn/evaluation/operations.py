@@ -19,6 +19,7 @@ from fourhorn.evaluation import attention, rows, team
 from fourhorn.model.transformer import GPT2
 
 ROW_STEP = 64  # of bfloat16 rows on a CPU
+LOW_ROWS_AT_ONCE = 256  # bfloat16 rows whose widest states, (R, 4C), stay in the second-level cache at 124M
 PACKED_BYTES = 2 << 30  # larger weights stay as they are: laid out anew they would double the memory
 N_SUM_ROWS = 16  # rows of logits that PyTorch sums at a time, which stay in the cache
 
@@ -40,6 +41,7 @@ class Operations:
     """The steps of a pass in PyTorch's own operations."""
 
     row_step = 1  # rows are padded to a multiple of this
+    rows_at_once = 1 << 30  # rows that go through a block's last three products together
 
     def weight(self, weight: Tensor) -> Tensor:
         """The weight as this class wants it."""
@@ -88,8 +90,10 @@ class Operations:
 class FusedOperations(Operations):
     """Products by the operators that torch's own compiler uses for CPUs, and this package's kernels."""
 
-    def __init__(self, packed: bool, row_step: int = 1, kernels: bool = False) -> None:
-        self.packed, self.row_step, self.kernels = packed, row_step, kernels
+    def __init__(
+        self, packed: bool, row_step: int = 1, rows_at_once: int = 1 << 30, kernels: bool = False
+    ) -> None:
+        self.packed, self.row_step, self.rows_at_once, self.kernels = packed, row_step, rows_at_once, kernels
         self._linear: Any = torch.ops.mkldnn._linear_pointwise
         self._reorder: Any = torch.ops.mkldnn._reorder_linear_weight
 
@@ -132,5 +136,7 @@ def operations(model: GPT2) -> Operations:
     if not (fused and weight.dtype in (torch.float32, torch.bfloat16)):
         return Operations()
     n_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
-    row_step = ROW_STEP if weight.dtype == torch.bfloat16 else 1
-    return FusedOperations(n_bytes <= PACKED_BYTES, row_step, team.available())
+    packed, kernels = n_bytes <= PACKED_BYTES, team.available()
+    if weight.dtype == torch.bfloat16:
+        return FusedOperations(packed, ROW_STEP, LOW_ROWS_AT_ONCE, kernels)
+    return FusedOperations(packed, kernels=kernels)

@@ -18,6 +18,7 @@ KINDS = {
     "fused": lambda: FusedOperations(False),
     "fused, packed": lambda: FusedOperations(True),
     "fused, rows padded": lambda: FusedOperations(True, row_step=64),
+    "fused, some rows at once": lambda: FusedOperations(True, row_step=8, rows_at_once=24),
     "own kernels": lambda: FusedOperations(True, kernels=team.available()),
 }
 
