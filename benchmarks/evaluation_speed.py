@@ -258,7 +258,8 @@ def main() -> None:
     notes = f"{options.size}, random weights, {options.threads} threads each, wall time, medians. "
     notes += f"Rival: {rivals}, batch size 8. Its sums are float32: a rolling sum of 50,000 nats is rounded to 4e-3."
     limit = "With products alone: lm-eval's seconds over those that PyTorch's matrix products of the same tokens take "
-    limit += "by themselves in the same rounds, the ratio of a pass in which nothing else took any time."
+    limit += "by themselves in the same rounds, the ratio of a pass in which nothing else took any time. "
+    limit += "A first round includes what a first call loads and compiles."
     write_table(__file__, "Scoring speed against lm-evaluation-harness", head, rows, [notes, "", limit])
 
 
