@@ -69,11 +69,8 @@ def operation(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], An
 
 def call(builder: Any, name: str, result: Any, values: list[Any]) -> Any:
     """Call an LLVM intrinsic or a C function by name."""
-    module = builder.module
-    function = module.globals.get(name)
-    if function is None:
-        function = ir.Function(module, ir.FunctionType(result, [value.type for value in values]), name)
-    return builder.call(function, values)
+    module, kind = builder.module, ir.FunctionType(result, [value.type for value in values])
+    return builder.call(module.globals.get(name) or ir.Function(module, kind, name), values)
 
 
 def _same(type_: Any, value: float) -> Any:
