@@ -220,7 +220,7 @@ def report(rates: dict[tuple[str, str], tuple[float, float]], texts: dict[str, P
         cells = []
         for _, kind, which in columns:
             # the base is always tiktoken's best, so that the ratio is not flattered
-            base = rates.get((kind, "tiktoken, lists"), (0.0, 0.0))[1]
+            base = max(rates.get((kind, "tiktoken, lists"), (0.0, 0.0)))
             rate = rates[kind, name][which]
             cells.append(f"{rate:.1f} ({rate / base:.1f}×)" if base else f"{rate:.1f}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
