@@ -47,6 +47,8 @@ def softmax_sums(logits: Tensor) -> tuple[Tensor, Tensor]:
         _softmax_sums, logits.data_ptr(), *logits.shape, logits.dtype == torch.bfloat16, highest.data_ptr(),
         total.data_ptr(),
     )  # fmt: skip
+    # The registers' maximum passes over a NaN, the sum does not: no token of such a row may count as the likeliest.
+    highest[total.isnan() & highest.isfinite()] = torch.nan
     return highest, total
 
 

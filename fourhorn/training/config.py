@@ -129,8 +129,11 @@ class TrainConfig:
         for name in ("batch_size", "n_ctx", "keep", "max_bad_steps"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} {getattr(self, name)} must be at least 1.")
-        if self.dropout >= 1 or self.beta1 >= 1 or self.beta2 >= 1 or not 0 < self.held_out < 0.5:
-            raise UserError("dropout, beta1 and beta2 must be below 1, and held_out between 0 and 0.5.")
+        for name in ("dropout", "beta1", "beta2"):
+            if getattr(self, name) >= 1:
+                raise UserError(f"{name} {getattr(self, name)} must be below 1.")
+        if not 0 < self.held_out < 0.5:
+            raise UserError(f"held_out {self.held_out} must be between 0 and 0.5.")
         if any(rate <= 0 for rate in self.sweep):
             raise UserError(f"sweep {self.sweep} must hold learning rates above 0, such as 0.0003.")
 

@@ -24,6 +24,15 @@ def test_softmax_sums_are_torchs(dtype: torch.dtype, n: int, width: int) -> None
 
 
 @pytest.mark.parametrize("dtype", rows.KINDS)
+@pytest.mark.parametrize("places", [slice(3, 4), slice(99, 100), slice(None)])
+def test_a_nan_is_the_largest_as_torch_has_it(dtype: torch.dtype, places: slice) -> None:
+    logits = torch.arange(300.0).view(3, 100).to(dtype)
+    logits[1, places] = torch.nan
+    for found in (rows.softmax_sums(logits), Operations().sums(logits)):
+        assert [part.isnan().tolist() for part in found] == 2 * [[False, True, False]]
+
+
+@pytest.mark.parametrize("dtype", rows.KINDS)
 def test_layer_norm_is_torchs(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     x, gain, bias = (3 + 2 * torch.randn(37, 96)).to(dtype), torch.randn(96), torch.randn(96)

@@ -32,7 +32,8 @@ def test_options_survive_their_file() -> None:
 
 def test_a_wrong_value_names_its_option() -> None:
     for changes, words in (
-        ({"recipe": "papr"}, "paper"), ({"max_steps": -1}, "max_steps"), ({"dropout": 1.0}, "dropout"),
+        ({"recipe": "papr"}, "paper"), ({"max_steps": -1}, "max_steps"), ({"dropout": 1.0}, "dropout 1.0"),
+        ({"beta2": 1.0}, "beta2 1.0"), ({"held_out": 0.5}, "held_out 0.5"),
         ({"learning_rate": float("nan")}, "learning_rate"), ({"sweep": (0.0,)}, "sweep"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=words):
