@@ -175,8 +175,8 @@ class Tokenizer:
 
         The second array has one entry more than there are documents: `tokens[starts[i]:starts[i + 1]]` is document i.
         """
-        # Room for the worst case, an id per byte; memory that is not written to is never there.
-        tokens = np.empty(sum(map(len, documents)) + len(documents) + 64, self.dtype)
+        # Room for the worst case, an id per byte, and for what the engine asks beyond; untouched memory costs nothing.
+        tokens = np.empty(sum(map(len, documents)) + len(documents) + 128, self.dtype)
         begins, end = [], 0
 
         def encode(batch: Batch) -> tuple[Batch, Tokens, NDArray[np.int64]]:

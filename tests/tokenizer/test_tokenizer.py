@@ -158,6 +158,15 @@ def test_threads_and_cuts_change_nothing(small: Tokenizer) -> None:
     assert (one[0][one[1][:-1]] == small.eot).all()
 
 
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_long_document_of_an_id_per_byte_has_room(n_threads: int) -> None:
+    bytes_only = Tokenizer.train(["ab"], n_vocab=257)
+    text = b"xyz " * 700_000  # cut into several batches
+    tokens, starts = bytes_only.encode_documents([text, b"x"], separator=bytes_only.eot, n_threads=n_threads)
+    assert starts.tolist() == [0, len(text) + 1, len(text) + 3]
+    assert bytes_only.decode_bytes(tokens[1 : starts[1]]) == text
+
+
 def test_the_pattern_of_the_oracle_is_tiktokens_own() -> None:
     tiktoken_ext = pytest.importorskip("tiktoken_ext.openai_public")
     assert tiktoken_ext.r50k_pat_str == PATTERN
