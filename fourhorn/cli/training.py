@@ -108,4 +108,5 @@ def report(run: Path, summary: dict[str, Any]) -> None:
     if summary["stopped"] == "asked":
         print("Stopped when asked; run the same command again to go on.")
     else:
-        print(f"Next: fourhorn sample {run} --prompt 'In a shocking finding,'")
+        alone = not (run / "checkpoint" / "encoder.json").exists()
+        print(f"Next: fourhorn sample {run} --prompt 'In a shocking finding,'{' --tokenizer FOLDER' * alone}")
