@@ -3,9 +3,9 @@
     python benchmarks/training_kills.py [N_KILLS [TALLY.json]]
 
 Each run is killed by SIGKILL again and again at random times until it finishes; then its last state's digests are
-compared with the unbroken run's. A kill counts as "while saving" when a temporary state lay in the run folder. Steps go
-on while a state is written, so a kill then falls back to the state before it. With a file for the tally the kills of
-several calls are counted together, each call's at other random times.
+compared with the unbroken run's. A kill counts as "while saving" when a temporary state lay in the run folder; the run
+then falls back to the state before it. With a file for the tally the kills of several calls are counted together, each
+call's at other random times.
 """
 
 import json

@@ -235,6 +235,7 @@ class Loop:
         started = time.perf_counter()
         result = trainer.train_step(self.job.source)
         seconds = time.perf_counter() - started
+        self.saver.settle()  # before the step counts, so that a kill can lose no more than one interval
         rate = config.tokens_per_step / seconds
         reached = rate * flops_per_token(self.job.shape) / self.place.world_size
         self.peak = max(

@@ -100,7 +100,7 @@ def copies(tensors: Mapping[str, Local]) -> dict[str, Local]:
 
 
 class Saver:
-    """Writes states in the background; one at a time, in the order they were taken.
+    """Writes states in the background, while the next step runs; one at a time, in the order they were taken.
 
     Every process with tensors writes its own file; the main one waits for all of them to appear, then commits.
     """
@@ -123,6 +123,13 @@ class Saver:
         if wait:
             self.wait()
         self.stall_seconds.append(time.perf_counter() - started)
+
+    def settle(self) -> None:
+        """As `wait`, and the wait counts as a stall: called before the step after a save is done."""
+        if self._thread is not None:
+            started = time.perf_counter()
+            self.wait()
+            self.stall_seconds[-1] += time.perf_counter() - started
 
     def wait(self) -> None:
         """Wait for the save in progress and raise what went wrong in it."""

@@ -3,17 +3,19 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from fourhorn.errors import UserError
-from fourhorn.training import loop
+from fourhorn.training import loop, state
 from fourhorn.training.config import TrainConfig
 from fourhorn.training.loop import train
-from fourhorn.training.state import latest
+from fourhorn.training.state import latest, steps_saved
 
 Options = Callable[..., TrainConfig]
 
@@ -110,6 +112,28 @@ def test_sigterm_saves_and_the_run_goes_on(
     assert (summary["steps"], summary["stopped"]) == (7, "asked")
     train(tokens, run, config=options(dropout=0.1))
     assert final(run) == final(unbroken)
+
+
+def test_no_step_counts_before_the_state_before_it_is_whole(
+    options: Options, tokens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a kill at any moment loses one interval at most, however long a state takes to write."""
+    write, record, lost = state.write_tensors, loop.Metrics.write, []
+
+    def slowly(*args: Any) -> dict[str, Any]:
+        time.sleep(0.1)  # several steps long
+        return write(*args)
+
+    def watch(self: loop.Metrics, **row: Any) -> None:
+        record(self, **row)
+        if "loss" in row:
+            lost.append(row["step"] - max(steps_saved(tmp_path / "run" / "states"), default=0))
+
+    monkeypatch.setattr(state, "write_tensors", slowly)
+    monkeypatch.setattr(loop.Metrics, "write", watch)
+    summary = train(tokens, tmp_path / "run", config=options(max_steps=9, save_every=2))
+    assert lost == [1, 2, 1, 2, 1, 2, 1, 2, 1]
+    assert summary["save_stall_seconds"] > 0.02
 
 
 def test_a_finished_run_returns_its_summary(options: Options, unbroken: Path, tokens: Path) -> None:
