@@ -288,7 +288,8 @@ def iter_lines(path: str | Path, *, max_line_bytes: int = 1 << 26) -> Iterator[b
     """Lines of a possibly compressed file, split on the byte `\\n`, without it; a longer line is a `UserError`."""
     rest = b""
     for chunk in read_chunks(path):
-        lines = (rest + chunk).split(b"\n")
+        lines = chunk.split(b"\n")
+        lines[0] = rest + lines[0]  # a join of the whole chunk would cost a third of the time of reading it
         rest = lines.pop()
         if len(rest) > max_line_bytes:
             raise UserError(
