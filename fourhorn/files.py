@@ -29,6 +29,7 @@ from fourhorn.zstd import ZstdDecompressor, ZstdError, frame_reader
 # Reddit dumps are single zstd frames with a 2 GiB window; many readers refuse them.
 ZSTD_MAX_WINDOW_LOG = 31
 CHUNK_BYTES = 1 << 20
+_LINES_BYTES = 1 << 16  # a chunk and its lines stay in the cache, and in memory that the allocator keeps
 _DAMAGE = (ZstdError, lzma.LZMAError, zlib.error, EOFError, gzip.BadGzipFile)
 
 
@@ -271,12 +272,18 @@ class _ZstdFile(io.RawIOBase):
                 return len(data)
 
 
-def read_chunks(path: str | Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
-    """The decompressed bytes of a file in chunks; damage becomes a `UserError` that names the file."""
+def read_chunks(
+    path: str | Path, chunk_bytes: int = CHUNK_BYTES, *, as_they_come: bool = False
+) -> Iterator[bytes]:
+    """The decompressed bytes of a file in chunks; damage becomes a `UserError` that names the file.
+
+    `as_they_come` leaves a chunk as small as the decompressor gave it, instead of filling it up by copying.
+    """
     with open_compressed(path) as file:
+        read = cast(io.BufferedReader, file).read1 if as_they_come else file.read
         while True:
             try:
-                chunk = file.read(chunk_bytes)
+                chunk = read(chunk_bytes)
             except (*_DAMAGE, OSError) as error:
                 raise UserError(f"{path} is damaged or cut off: {error}. Fetch it again.") from None
             if not chunk:
@@ -287,8 +294,9 @@ def read_chunks(path: str | Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[by
 def iter_lines(path: str | Path, *, max_line_bytes: int = 1 << 26) -> Iterator[bytes]:
     """Lines of a possibly compressed file, split on the byte `\\n`, without it; a longer line is a `UserError`."""
     rest = b""
-    for chunk in read_chunks(path):
-        lines = (rest + chunk).split(b"\n")
+    for chunk in read_chunks(path, _LINES_BYTES, as_they_come=True):
+        lines = chunk.split(b"\n")
+        lines[0] = rest + lines[0]  # a join of the whole chunk would cost a third of the time of reading it
         rest = lines.pop()
         if len(rest) > max_line_bytes:
             raise UserError(
