@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fourhorn.evaluation.squares import interleave, turn
 from fourhorn.evaluation.strips import attend_head, scratch_bytes
 from fourhorn.evaluation.team import Shared, argument, available, next_piece, own_number, together
 from fourhorn.sampling.attention import attend_tile
 from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.processor import HAS_TILES
+from fourhorn.sampling.squares import interleave, turn
 from fourhorn.sampling.tiles import TILE_SHAPES, tile_configure, tile_release
 from fourhorn.sampling.vectors import floats, load_floats, load_halves, store_floats, store_halves
 

@@ -16,8 +16,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from fourhorn.evaluation.squares import turn
 from fourhorn.sampling.compiling import inner
+from fourhorn.sampling.squares import turn
 from fourhorn.sampling.vectors import (
     ADDRESS,
     N_LANES,

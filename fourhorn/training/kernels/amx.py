@@ -24,7 +24,6 @@ BLOCK = 32  # rows and columns of a block
 BLOCK_NUMBERS = BLOCK * BLOCK
 _BLOCK_BYTES = BLOCK_NUMBERS * 2
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
-_VECTOR = ir.VectorType(_I32, 16)
 OPTIONS: dict[str, Any] = {
     "nogil": True,
     "cache": True,
@@ -194,57 +193,6 @@ def address(typing_context, array):  # type: ignore[no-untyped-def]
         return builder.ptrtoint(view.data, _I64)
 
     return types.int64(array), generate
-
-
-def _transpose_vectors(builder: Any, rows: list[Any]) -> list[Any]:
-    """16 vectors of 16 as the transposed square: four rounds, each exchanging one bit of the indices."""
-    for distance in (1, 2, 4, 8):
-        low = [lane if not lane & distance else lane - distance + 16 for lane in range(16)]
-        high = [lane + distance if not lane & distance else lane + 16 for lane in range(16)]
-        masks = [ir.Constant(ir.VectorType(_I32, 16), mask) for mask in (low, high)]
-        mixed = list(rows)
-        for i in range(16):
-            if not i & distance:
-                mixed[i] = builder.shuffle_vector(rows[i], rows[i + distance], masks[0])
-                mixed[i + distance] = builder.shuffle_vector(rows[i], rows[i + distance], masks[1])
-        rows = mixed
-    return rows
-
-
-@intrinsic
-def transpose_square(typing_context, source, row_bytes, destination):  # type: ignore[no-untyped-def]
-    """Transpose 16 × 16 numbers of 32 bits: rows `row_bytes` apart at `source`, 64 bytes apart at `destination`."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        source, row_bytes, destination = arguments
-        rows = []
-        for i in range(16):
-            place = builder.add(source, builder.mul(row_bytes, ir.Constant(_I64, i)))
-            rows.append(builder.load(builder.inttoptr(place, _VECTOR.as_pointer()), align=4))
-        for i, row in enumerate(_transpose_vectors(builder, rows)):
-            place = builder.add(destination, ir.Constant(_I64, 64 * i))
-            builder.store(row, builder.inttoptr(place, _VECTOR.as_pointer()), align=4)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), generate
-
-
-@intrinsic
-def interleave_rows(typing_context, first, second, destination):  # type: ignore[no-untyped-def]
-    """Interleave 16 numbers of 16 bits of two rows: first[0], second[0], first[1], …; 64 bytes at `destination`."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        half = ir.VectorType(ir.IntType(16), 16)
-        one, other = (
-            builder.zext(builder.load(builder.inttoptr(a, half.as_pointer()), align=2), _VECTOR)
-            for a in arguments[:2]
-        )
-        shift = ir.Constant(_VECTOR, [16] * 16)
-        both = builder.or_(one, builder.shl(other, shift))
-        builder.store(both, builder.inttoptr(arguments[2], _VECTOR.as_pointer()), align=4)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), generate
 
 
 @njit(**OPTIONS)

@@ -14,13 +14,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from fourhorn.training.kernels.amx import (
-    BLOCK,
-    BLOCK_NUMBERS,
-    OPTIONS,
-    interleave_rows,
-    transpose_square,
-)
+from fourhorn.sampling.squares import interleave, turn
+from fourhorn.training.kernels.amx import BLOCK, BLOCK_NUMBERS, OPTIONS
 
 
 @intrinsic
@@ -82,22 +77,22 @@ def right_block(place: int, row_bytes: int, out: int) -> None:
     for half in range(2):
         for pair in range(16):
             row = place + 2 * pair * row_bytes + 32 * half
-            interleave_rows(row, row + row_bytes, out + 1024 * half + 64 * pair)
+            interleave(row, row + row_bytes, out + 1024 * half + 64 * pair)
 
 
 @njit(**OPTIONS)
 def right_block_turned(place: int, row_bytes: int, out: int) -> None:
     """One block, transposed, as right operand: pairs of columns are 32-bit numbers, so a transposition of those."""
-    transpose_square(place, row_bytes, out)
-    transpose_square(place + 16 * row_bytes, row_bytes, out + 1024)
+    turn(place, row_bytes, out)
+    turn(place + 16 * row_bytes, row_bytes, out + 1024)
 
 
 @njit(**OPTIONS)
 def left_block_turned(place: int, row_bytes: int, out: int, scratch: int) -> None:
     """One block, transposed, as left operand."""
     right_block(place, row_bytes, scratch)
-    transpose_square(scratch, 64, out)
-    transpose_square(scratch + 1024, 64, out + 1024)
+    turn(scratch, 64, out)
+    turn(scratch + 1024, 64, out + 1024)
 
 
 @njit(**OPTIONS)

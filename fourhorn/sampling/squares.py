@@ -1,4 +1,4 @@
-"""Rows of numbers turned and interleaved in vector registers: what lays keys and values out for their products."""
+"""Rows of numbers turned and interleaved in vector registers: what lays operands out for the products of tiles."""
 
 from typing import Any
 
