@@ -4,7 +4,6 @@ Section 2.2, for `train.py`. Memory, in bytes: about 64 per distinct piece and t
 of distinct pieces, and 56 for every pair that ever came into being. Text itself is not kept.
 """
 
-import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,10 +13,11 @@ from numpy.typing import NDArray
 from fourhorn.errors import UserError
 from fourhorn.tokenizer.bpe import Pair
 from fourhorn.tokenizer.bytes import TOKEN_OF_BYTE
-from fourhorn.tokenizer.fast import PADDING, Scanner, kernels
+from fourhorn.tokenizer.fast import Scanner, batch_fields
+from fourhorn.tokenizer.kernels import kernels
 from fourhorn.tokenizer.memory import address, zeros
 from fourhorn.tokenizer.plain import PlainCounter
-from fourhorn.tokenizer.source import Batch
+from fourhorn.tokenizer.source import PADDING, Batch
 from fourhorn.tokenizer.threads import in_order
 
 MIN_SHORT_SLOTS, MIN_LONG_SLOTS, MIN_ARENA_BYTES = 1 << 16, 1 << 10, 1 << 20
@@ -44,7 +44,7 @@ class FastCounter:
 
         def count(batch: Batch) -> None:
             tables = self._idle.pop() if self._idle else Tables()
-            tables.count(batch.parts)
+            tables.count(batch)
             self._idle.append(tables)
 
         for _ in in_order(count, source, self.n_threads):
@@ -87,23 +87,18 @@ class Tables(Scanner):
     def _use_tables(self) -> None:
         self.use_tables(32, short_percent=45, long_percent=45)
 
-    def count(self, documents: list[bytes]) -> None:
+    def count(self, batch: Batch) -> None:
         """Count the pieces of some documents."""
         f = self.fields
-        offsets = np.array([0, *itertools.accumulate(map(len, documents))], np.int64)
-        text = b"".join((*documents, bytes(PADDING)))
-        self.set(f.BASE, address(np.frombuffer(text, np.uint8)))
-        self.set(f.OFFSETS, address(offsets))
-        self.set(f.N_PARTS, len(documents))
-        self.set(f.PART, 0)
-        self.set(f.BEGUN, 0)
+        for field, value in batch_fields(f, batch):
+            self.set(field, value)
         while status := self.kernels.count.count_parts(self.state_address):
             if status == self.kernels.encode.SHORT_FULL:
                 self.grow_short(2 * len(self.short) // 32)
             elif self.get(f.N_LONG) > self.get(f.LONG_LIMIT):
                 self.grow_long(2 * len(self.long) // 32)
             else:  # room for the piece that did not fit, which can be as long as the text
-                self.grow_arena(2 * len(self.arena) + max(map(len, documents)))
+                self.grow_arena(2 * len(self.arena) + int((batch.ends - batch.begins).max()))
 
     def grow_short(self, n_slots: int) -> None:
         """Move short pieces into a table of `n_slots` slots."""

@@ -9,17 +9,24 @@ In: bytes. Out: arrays of ids of two or four bytes.
 import functools
 import itertools
 import struct
-import sys
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourhorn.errors import UserError
-from fourhorn.tokenizer.bytes import TOKEN_OF_BYTE
-from fourhorn.tokenizer.memory import address, class_tables, key_masks, new_bytes, zeros
+from fourhorn.tokenizer.bytes import BYTE_OF_TOKEN, TOKEN_OF_BYTE
+from fourhorn.tokenizer.kernels import kernels
+from fourhorn.tokenizer.memory import (
+    HUGE_PAGE_BYTES,
+    GrowingBytes,
+    address,
+    class_tables,
+    key_masks,
+    zeros,
+)
 from fourhorn.tokenizer.plain import PlainEngine
+from fourhorn.tokenizer.source import PADDING, Batch
 from fourhorn.tokenizer.vocabulary import Vocabulary
 
 MIN_SHORT_SLOTS, MAX_SHORT_SLOTS = 1 << 18, 1 << 20  # of 64 bytes
@@ -29,22 +36,8 @@ MIN_WORK, MAX_KEPT_WORK = (
     1 << 10,
     1 << 18,
 )  # bytes of a piece for which there is memory, and for which it is kept
-PADDING = 128  # bytes behind a text that may be read, behind ids that may be written
 MAX_PART_BYTES = 1 << 30
-
-
-@functools.cache
-def kernels() -> Any:
-    """The modules of kernels, or None, said once, where they cannot be compiled."""
-    try:
-        from fourhorn.tokenizer import kernels as modules
-        from fourhorn.tokenizer.kernels import count, decode, encode, learn, library, merge, pieces, state  # noqa: F401
-
-        library.addresses()
-    except (ImportError, OSError, RuntimeError) as error:
-        print(f"fourhorn: the tokenizer runs in plain Python, 100 times slower ({error}).", file=sys.stderr)
-        return None
-    return modules
+SAMPLE_IDS = 1 << 12  # of those to decode, by which the room for all of them is guessed
 
 
 def make_engine(vocabulary: Vocabulary, dtype: np.dtype[Any], *, plain: bool = False) -> Any:
@@ -64,46 +57,59 @@ class FastEngine:
         self.modules = kernels()
         flat = itertools.chain.from_iterable(vocabulary.merges)
         merges = np.fromiter(flat, np.uint32, 2 * len(vocabulary.merges)).reshape(-1, 2)
-        n_slots = 1 << max((2 * len(merges)).bit_length(), 4)
-        self.pairs = zeros(8 * n_slots).view(np.int64)
-        self.modules.encode.fill_pairs(address(merges), len(merges), address(self.pairs), n_slots - 1)
+        self.pairs, self.byte_pairs = self._pairs(merges), self._byte_pairs(merges)
         n = 256 + len(merges)
         self.ids = (
             np.arange(n, dtype=np.uint32) if vocabulary.ids is None else np.array(vocabulary.ids, np.uint32)
         )
         self.byte_tokens = np.array(TOKEN_OF_BYTE, np.uint32)
-        self.seeds = [token for token in vocabulary.token_bytes[256:] if len(token) <= 23]
+        self.seeds = Batch.of([token for token in vocabulary.token_bytes[256:] if len(token) <= 23])
         self._idle: list[Worker] = []
+
+    def _pairs(self, merges: NDArray[np.uint32]) -> NDArray[np.int64]:
+        """The table of pairs, at most half full."""
+        n_slots = 1 << max((2 * len(merges)).bit_length(), 4)
+        while True:
+            pairs = zeros(8 * n_slots).view(np.int64)
+            if self.modules.encode.fill_pairs(address(merges), len(merges), address(pairs), n_slots - 1):
+                return pairs
+            n_slots *= 2
+
+    def _byte_pairs(self, merges: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """For two bytes, as a number that begins with the first: the token they merge into, shifted by 8, or NONE."""
+        table = np.full(1 << 16, self.modules.merge.NONE, np.uint32)
+        of_bytes = np.flatnonzero((merges < 256).all(axis=1))
+        left, right = np.array(BYTE_OF_TOKEN, np.uint32)[merges[of_bytes]].T
+        table[left | right << 8] = (256 + of_bytes) << 8
+        return table
 
     def encode(self, data: bytes) -> NDArray[Any]:
         """The ids of one document."""
-        return self.encode_documents([data])[0]
+        return self.encode_batch(Batch.of([data]))[0]
 
-    def encode_documents(
-        self,
-        documents: Sequence[bytes],
-        separator: int | None = None,
-        continues: bool = False,
-        out: NDArray[Any] | None = None,
+    def encode_batch(
+        self, batch: Batch, separator: int | None = None, out: NDArray[Any] | None = None
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """The ids of all documents in one array, each after `separator` (not the first, if it `continues` another).
+        """The ids of all documents in one array, each after `separator` (not the first, if it continues another).
 
         The second array says where each begins, and ends with the number of ids. The ids are written into `out`, if
-        given, which needs room for as many as there are bytes and documents, and for `PADDING` more bytes.
+        given, which needs room for `batch.room` ids.
         """
         worker = self._idle.pop() if self._idle else Worker(self)
         try:
-            return worker.encode(documents, -1 if separator is None else separator, continues, out)
+            return worker.encode(batch, -1 if separator is None else separator, out)
         finally:
             worker.drop_work()
             self._idle.append(worker)
 
     @functools.cached_property
-    def _decode_table(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], bytes]:
-        """For the kernel: an entry for each id, the last byte of each, and the text of the long ones."""
+    def _decode_table(self) -> tuple[NDArray[np.uint8], NDArray[np.int64], bytes]:
+        """For the kernel: an entry for each id and one for all others; their lengths; the text of the long ones."""
         k, n = self.modules.decode, self.vocabulary.n_vocab
         absent = bytes([0] * k.SHORT_BYTES + [k.ABSENT])
-        entries = [absent] * n
+        entries = [absent] * (n + 1)
+        lengths = np.zeros(n + 1, np.int64)
+        lengths[list(self.vocabulary.bytes_of_id)] = list(map(len, self.vocabulary.bytes_of_id.values()))
         for token, data in self.vocabulary.bytes_of_id.items():
             if len(data) <= k.SHORT_BYTES:
                 entries[token] = data.ljust(k.SHORT_BYTES, b"\0") + bytes([len(data)])
@@ -115,8 +121,9 @@ class FastEngine:
         for token, data in long.items():
             entries[token] = struct.pack("=qixxxB", where, len(data), k.LONG)
             where += len(data)
-        table = np.frombuffer(b"".join(entries), np.uint8)
-        return table, table[k.SHORT_BYTES :: k.ENTRY_BYTES].copy(), texts
+        table = zeros(max(k.ENTRY_BYTES * len(entries), HUGE_PAGE_BYTES))[: k.ENTRY_BYTES * len(entries)]
+        table[:] = np.frombuffer(b"".join(entries), np.uint8)
+        return table, lengths, texts
 
     def decode(self, tokens: NDArray[Any]) -> bytes:
         """The bytes of ids; raises `IndexError` for an id without bytes."""
@@ -124,16 +131,23 @@ class FastEngine:
             tokens = tokens.astype(np.uint32)
         tokens = np.ascontiguousarray(tokens)
         table, lengths, _ = self._decode_table
-        kernels, ids = (
-            self.modules.decode,
-            (address(tokens), len(tokens), tokens.dtype.itemsize >> 1, address(table)),
-        )
-        n_bytes = kernels.decoded_bytes(*ids, address(lengths), len(lengths))
-        if n_bytes < 0:
-            raise IndexError
-        data, where = new_bytes(n_bytes)
-        kernels.decode_tokens(*ids, where, where + n_bytes)
-        return data
+        k, n_vocab = self.modules.decode, len(lengths) - 1
+        sample = np.minimum(tokens[:: len(tokens) // SAMPLE_IDS + 1], n_vocab)
+        room = int(lengths[sample].sum() * (len(tokens) / max(len(sample), 1)) * 1.01) + 64
+        state = np.zeros(k.N_FIELDS, np.int64)
+        state[:4] = address(tokens), len(tokens), tokens.dtype.itemsize >> 1, 0
+        state[7:] = address(table), n_vocab
+        with GrowingBytes(room) as data:
+            n, status = 0, k.FULL
+            while status == k.FULL:
+                state[4:6] = data.address + n, data.address + len(data)
+                status = k.decode_tokens(address(state))
+                n = int(state[4]) - data.address
+                if status == k.FULL:
+                    data.resize((len(data) + int(state[6])) * 5 // 4)
+            if status == k.NO_BYTES:
+                raise IndexError
+            return data.finish(n)
 
 
 class Scanner:
@@ -176,6 +190,18 @@ class Scanner:
         self.set(f.ARENA_BYTES, len(self.arena))
 
 
+def batch_fields(f: Any, batch: Batch) -> tuple[tuple[int, int], ...]:
+    """The fields of a state that say where the parts of a batch are, the first of them being next."""
+    return (
+        (f.BASE, address(np.frombuffer(batch.text, np.uint8))),
+        (f.FROM, address(batch.begins)),
+        (f.TO, address(batch.ends)),
+        (f.N_PARTS, len(batch)),
+        (f.PART, 0),
+        (f.BEGUN, 0),
+    )
+
+
 class Worker(Scanner):
     """What one thread needs to encode: also what it remembers of pieces, and a buffer for ids."""
 
@@ -185,6 +211,7 @@ class Worker(Scanner):
         f = self.fields
         for field, array in (
             (f.PAIRS, engine.pairs),
+            (f.BYTE_PAIRS, engine.byte_pairs),
             (f.BYTE_TOKENS, engine.byte_tokens),
             (f.IDS, engine.ids),
         ):
@@ -212,9 +239,7 @@ class Worker(Scanner):
         for field in (f.N_SHORT, f.N_LONG, f.ARENA_USED):
             self.set(field, 0)
         seeds = self.engine.seeds
-        self.encode(
-            seeds, -1, False, np.empty(sum(map(len, seeds)) + len(seeds) + PADDING, self.engine.dtype)
-        )
+        self.encode(seeds, -1, np.empty(seeds.room, self.engine.dtype))
 
     def _use_tables(self) -> None:
         # Frequent pieces should stand where they are looked for first; at its cap a table may fill up further.
@@ -271,32 +296,25 @@ class Worker(Scanner):
         self._use_tables()
 
     def encode(
-        self, documents: Sequence[bytes], separator: int, continues: bool, out: NDArray[Any] | None = None
+        self, batch: Batch, separator: int, out: NDArray[Any] | None = None
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """The ids of documents and where each begins; see `FastEngine.encode_documents`."""
+        """The ids of documents and where each begins; see `FastEngine.encode_batch`."""
         f, dtype = self.fields, self.engine.dtype
-        offsets = np.array([0, *itertools.accumulate(map(len, documents))], np.int64)
-        n_bytes = int(offsets[-1])
-        if n_bytes > MAX_PART_BYTES:
-            raise UserError(f"{n_bytes:,} bytes without white space are too many to encode at once.")
-        text = b"".join((*documents, bytes(PADDING)))
-        room = (n_bytes + len(documents)) * dtype.itemsize + PADDING
+        if batch.n_bytes > MAX_PART_BYTES:
+            raise UserError(f"{batch.n_bytes:,} bytes without white space are too many to encode at once.")
+        room = batch.room * dtype.itemsize
         if out is None and room > len(self.out):
             self.out = np.empty(room * 5 // 4, np.uint8)
         target = self.out if out is None else out.view(np.uint8)
         if room > len(target):
             raise ValueError(f"out has {len(target):,} bytes, not {room:,}")
-        begins = np.empty(len(documents) + 1, np.int64)
+        begins = np.empty(len(batch) + 1, np.int64)
         for field, value in (
-            (f.BASE, address(np.frombuffer(text, np.uint8))),
-            (f.OFFSETS, address(offsets)),
-            (f.N_PARTS, len(documents)),
-            (f.PART, 0),
+            *batch_fields(f, batch),
             (f.BEGINS, address(begins)),
             (f.SEPARATOR, separator),
-            (f.CONTINUES, continues),
+            (f.CONTINUES, batch.continues),
             (f.OUT, address(target)),
-            (f.BEGUN, 0),
         ):
             self.set(field, value)
         while status := self.kernels.encode.encode_parts(self.state_address):

@@ -121,9 +121,12 @@ def _released(encoder_path: Path, merges_path: Path) -> Vocabulary | None:
     if [sha256_bytes(data) for data in files] != list(RELEASED_SHA256.values()):
         return None
     numbers = {visible(bytes([byte])): number for number, byte in enumerate(BYTE_OF_TOKEN)}
-    pairs = [line.split(" ") for line in files[1].decode().split("\n")[1:-1]]
-    numbers.update(zip(map("".join, pairs), itertools.count(256)))
-    merges = [(numbers[left], numbers[right]) for left, right in pairs]
+    parts = (
+        files[1].decode().partition("\n")[2].split()
+    )  # in printable characters: there is no space in a token
+    lefts, rights = parts[::2], parts[1::2]
+    numbers.update(zip(map(operator.add, lefts, rights), itertools.count(256)))
+    merges = list(zip(map(numbers.__getitem__, lefts), map(numbers.__getitem__, rights)))
     special = {EOT: 256 + len(merges)}
     return Vocabulary(merges, special, None, str(merges_path), sha256_bytes(b"".join(files)))
 

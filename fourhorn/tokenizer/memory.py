@@ -32,18 +32,69 @@ def address(array: NDArray[Any]) -> int:
     return array.__array_interface__["data"][0]  # type: ignore[no-any-return]  # faster than array.ctypes.data
 
 
-def new_bytes(n: int) -> tuple[bytes, int]:
-    """A bytes object whose content is still to be written, once, at the address given; it saves copying the result."""
-    make, find = ctypes.pythonapi.PyBytes_FromStringAndSize, ctypes.pythonapi.PyBytes_AsString
-    make.restype, make.argtypes = ctypes.py_object, [ctypes.c_char_p, ctypes.c_ssize_t]
-    find.restype, find.argtypes = ctypes.c_void_p, [ctypes.py_object]
-    data = make(None, n)
-    where = find(data)
-    if n >= 2 * HUGE_PAGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
-        start = where + -where % HUGE_PAGE_BYTES
-        length = (where + n - start) & -HUGE_PAGE_BYTES
-        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), mmap.MADV_HUGEPAGE)
-    return data, where
+class GrowingBytes:
+    """A bytes object that is written at its address and made shorter or longer, until `finish` gives it out.
+
+    So neither must its length be known before it is written, nor is it copied afterwards.
+    """
+
+    def __init__(self, n_bytes: int) -> None:
+        self._python, self._length = ctypes.pythonapi, n_bytes
+        make, self._find = self._python.PyBytes_FromStringAndSize, self._python.PyBytes_AsString
+        make.restype, make.argtypes = ctypes.c_void_p, [ctypes.c_char_p, ctypes.c_ssize_t]
+        self._find.restype, self._find.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+        self._object = ctypes.c_void_p(make(None, n_bytes))
+        if n_bytes >= 2 * HUGE_PAGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+            start = self.address + -self.address % HUGE_PAGE_BYTES
+            length = (self.address + n_bytes - start) & -HUGE_PAGE_BYTES
+            ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), mmap.MADV_HUGEPAGE)
+
+    def __enter__(self) -> "GrowingBytes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._python.Py_DecRef(self._object)
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def address(self) -> int:
+        """Where its content begins."""
+        return self._find(self._object)  # type: ignore[no-any-return]
+
+    def resize(self, n_bytes: int) -> None:
+        """Make it longer or shorter; its address may change."""
+        self._length = n_bytes
+        self._python._PyBytes_Resize(ctypes.byref(self._object), ctypes.c_ssize_t(n_bytes))
+
+    def finish(self, n_bytes: int) -> bytes:
+        """The first `n_bytes` as the object that they are."""
+        self.resize(n_bytes)
+        return ctypes.cast(self._object, ctypes.py_object).value  # type: ignore[no-any-return]
+
+
+class Buffers:
+    """Memory that is used again and again: to touch fresh memory costs as much as to fill it. For several threads."""
+
+    def __init__(self) -> None:
+        self._free: list[NDArray[np.uint8]] = []
+
+    def take(self, n_bytes: int) -> NDArray[np.uint8]:
+        """At least `n_bytes`, with anything in them."""
+        for _ in range(len(self._free)):
+            try:
+                array = self._free.pop()
+            except IndexError:  # another thread was faster
+                break
+            if len(array) >= n_bytes:
+                return array
+        return np.empty(n_bytes * 5 // 4, np.uint8)
+
+    def give(self, array: Any) -> None:
+        """Give back what was taken and is not read any more; anything else is left to Python."""
+        if isinstance(array, np.ndarray):
+            self._free.append(array)
 
 
 @functools.cache

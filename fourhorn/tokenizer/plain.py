@@ -7,7 +7,7 @@ long pieces are merged with a heap, so that no text takes quadratic time. Same i
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,22 +50,18 @@ class PlainEngine:
             out += tokens
         return out
 
-    def encode_documents(
-        self,
-        documents: Sequence[bytes],
-        separator: int | None = None,
-        continues: bool = False,
-        out: NDArray[Any] | None = None,
+    def encode_batch(
+        self, batch: Batch, separator: int | None = None, out: NDArray[Any] | None = None
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """The ids of all documents in one array, each after `separator` (not the first, if it `continues` another).
+        """The ids of all documents in one array, each after `separator` (not the first, if it continues another).
 
         The second array says where each begins, and ends with the number of ids. The ids are written into `out`, if
         given.
         """
         tokens: list[int] = []
         starts = [0]
-        for i, document in enumerate(documents):
-            if separator is not None and not (continues and i == 0):
+        for i, document in enumerate(batch.parts):
+            if separator is not None and not (batch.continues and i == 0):
                 tokens.append(separator)
             tokens += self.encode(document)
             starts.append(len(tokens))

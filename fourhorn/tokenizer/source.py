@@ -5,17 +5,24 @@ document longer than a batch is cut where a cut changes nothing: right before wh
 In: text records (`records.py`) or an iterable of texts; plain `.txt` is passed on as raw bytes, UTF-8 or not.
 """
 
+import itertools
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fourhorn.errors import UserError
-from fourhorn.files import read_chunks, read_manifest, sha256_file
+from fourhorn.files import chunk_reader, read_manifest, sha256_file
 from fourhorn.records import DOCUMENT_SEPARATOR, iter_texts, kind, list_shards
+from fourhorn.tokenizer.kernels import kernels
+from fourhorn.tokenizer.memory import Buffers, address
 
 BATCH_BYTES = 1 << 20
+PADDING = 128  # bytes behind a text that may be read, behind ids that may be written
 _SEPARATOR = DOCUMENT_SEPARATOR.encode()
 
 # An ASCII space that follows no white space; what looks behind are the 25 characters of White_Space in UTF-8.
@@ -25,31 +32,88 @@ _SAFE_CUT = re.compile(
 )
 
 
+_TEXT = re.compile(rb"[^\t-\r ]")
+
+
 @dataclass
 class Batch:
-    """Some documents; with `continues` the first part belongs to the last document of the batch before."""
+    """Some documents; with `continues` the first part belongs to the last document of the batch before.
 
-    parts: list[bytes]
+    Part i is `text[begins[i]:ends[i]]`; `PADDING` bytes behind the last one can be read, whatever they are.
+    """
+
+    text: bytes | NDArray[np.uint8]
+    begins: NDArray[np.int64]
+    ends: NDArray[np.int64]
     continues: bool = False
+
+    @classmethod
+    def of(cls, parts: Sequence[bytes], continues: bool = False) -> "Batch":
+        """A batch of parts that lie in different places."""
+        bounds = np.array([0, *itertools.accumulate(map(len, parts))], np.int64)
+        return cls(b"".join((*parts, bytes(PADDING))), bounds[:-1], bounds[1:], continues)
+
+    def __len__(self) -> int:
+        return len(self.begins)
+
+    @property
+    def _array(self) -> NDArray[np.uint8]:
+        return np.frombuffer(self.text, np.uint8)
 
     @property
     def n_documents(self) -> int:
         """How many documents begin in this batch."""
-        return len(self.parts) - self.continues
+        return len(self) - self.continues
+
+    @property
+    def n_bytes(self) -> int:
+        """How many bytes of text."""
+        return int(self.ends.sum() - self.begins.sum())
+
+    @property
+    def room(self) -> int:
+        """For how many ids there must be room where the batch is encoded to: one per byte, separators, padding."""
+        return self.n_bytes + self.n_documents + PADDING
+
+    @property
+    def parts(self) -> list[bytes]:
+        """A copy of each part."""
+        text = self._array.data
+        return [bytes(text[begin:end]) for begin, end in zip(self.begins.tolist(), self.ends.tolist())]
+
+    def only(self, keep: NDArray[np.bool_]) -> "Batch":
+        """The batch with some of its parts; it continues a document if the first is among them and did."""
+        return Batch(self.text, self.begins[keep], self.ends[keep], self.continues and bool(keep[0]))
+
+    def with_text(self) -> "Batch":
+        """The batch without parts of nothing but ASCII white space; one that continues a document stays."""
+        keep = (self.ends > self.begins) & (self._array[self.begins] > ord(" "))
+        keep[0] |= self.continues
+        if keep.all():
+            return self
+        for i in np.flatnonzero(~keep).tolist():
+            keep[i] = _TEXT.search(self._array.data, self.begins[i], self.ends[i]) is not None
+        return self.only(keep)
+
+
+def last_cut(data: bytes | memoryview, start: int, end: int) -> int | None:
+    """The last position in `(start, end)` at which a cut changes no token, if there is one."""
+    window, upper = 1 << 7, end
+    while upper > start + 1:
+        lower = max(start + 1, upper - window)
+        found = [m.start() for m in _SAFE_CUT.finditer(data, lower, upper)]
+        if found:
+            return found[-1]
+        upper = lower
+        window *= 4
+    return None
 
 
 def safe_cut(data: bytes, start: int, near: int) -> int:
     """The last position in `(start, near]` at which a cut changes no token, or the first one after; or the end."""
-    window = 1 << 12
-    lower = near
-    while lower > start:
-        upper, lower = lower, max(start, lower - window)
-        found = [
-            m.start() for m in _SAFE_CUT.finditer(data, max(lower, start + 1), min(upper + 1, len(data)))
-        ]
-        if found:
-            return found[-1]
-        window *= 4
+    before = last_cut(data, start, min(near + 1, len(data)))
+    if before is not None:
+        return before
     after = _SAFE_CUT.search(data, near + 1)
     return after.start() if after else len(data)
 
@@ -61,17 +125,17 @@ def batches(documents: Iterable[bytes], batch_bytes: int = BATCH_BYTES) -> Itera
     for document in documents:
         if len(document) >= 2 * batch_bytes:
             if parts:
-                yield Batch(parts)
+                yield Batch.of(parts)
                 parts, size = [], 0
             yield from _cut(document, batch_bytes)
             continue
         parts.append(document)
         size += len(document)
         if size >= batch_bytes:
-            yield Batch(parts)
+            yield Batch.of(parts)
             parts, size = [], 0
     if parts:
-        yield Batch(parts)
+        yield Batch.of(parts)
 
 
 def _cut(document: bytes, batch_bytes: int) -> Iterator[Batch]:
@@ -82,52 +146,74 @@ def _cut(document: bytes, batch_bytes: int) -> Iterator[Batch]:
             if len(document) - start > batch_bytes
             else len(document)
         )
-        yield Batch([document[start:end]], continues=start > 0)
+        if end + PADDING <= len(document):  # nothing is copied
+            yield Batch(document, np.array([start]), np.array([end]), start > 0)
+        else:
+            yield Batch.of([document[start:end]], start > 0)
         start = end
 
 
 def read_batches(
-    source: str | Path, *, text_column: str = "text", batch_bytes: int = BATCH_BYTES
+    source: str | Path,
+    *,
+    text_column: str = "text",
+    batch_bytes: int = BATCH_BYTES,
+    memory: Buffers | None = None,
 ) -> Iterator[Batch]:
-    """The documents of a record file or of a folder of shards."""
+    """The documents of a record file or of a folder of shards.
+
+    The text of a batch may lie in an array from `memory`, to which it can be given back.
+    """
     for shard in list_shards(source):
         if kind(shard) == ".txt":
-            yield from _plain_batches(shard, batch_bytes)
+            yield from _plain_batches(shard, batch_bytes, memory or Buffers())
         else:
             texts = iter_texts(shard, text_column=text_column)
             yield from batches((text.encode("utf-8", "replace") for text in texts), batch_bytes)
 
 
-def _plain_batches(path: Path, batch_bytes: int) -> Iterator[Batch]:
-    """Documents of a plain text file: at most two batches are held, however long a document is."""
-    rest, continues = b"", False
-    for chunk in read_chunks(path, batch_bytes):
-        # A separator that lies wholly in what is left would have been found already.
-        known = max(len(rest) - len(_SEPARATOR) + 1, 0)
-        data = rest + chunk
-        *documents, rest = data[known:].split(_SEPARATOR)
-        if documents:
-            documents[0] = data[:known] + documents[0]
-        else:
-            rest = data
-        parts = [d for i, d in enumerate(documents) if has_text(d) or (continues and i == 0)]
-        if parts:
-            yield Batch(parts, continues)
-        if documents:
-            continues = False
-        if len(rest) >= 2 * batch_bytes:
-            # Keep the tail: it may hold the beginning of a separator, or of a run of spaces.
-            end = safe_cut(rest, 0, len(rest) - batch_bytes)
-            if end < len(rest):
-                yield Batch([rest[:end]], continues)
-                rest, continues = rest[end:], True
-    if has_text(rest) or continues:
-        yield Batch([rest], continues)
+def _plain_batches(path: Path, batch_bytes: int, memory: Buffers) -> Iterator[Batch]:
+    """Documents of a plain text file, cut near where it is read to: text without a place for a cut is held whole."""
+    rest = np.empty(0, np.uint8)  # what was read and is not in a batch yet
+    searched, continues = 0, False  # how much of it is known to have no separator and no place for a cut
+    with chunk_reader(path) as read:
+        while True:
+            n, more = len(rest), max(batch_bytes, len(rest))
+            text = memory.take(n + more + PADDING)
+            text[:n] = rest
+            n_read = read(text.data[n : n + more])
+            n += n_read
+            marks = separators(text, max(searched - len(_SEPARATOR) + 1, 0), n)
+            begins = np.concatenate([[0], marks + len(_SEPARATOR)])
+            ends = np.append(marks, n)
+            end, goes_on = n, False
+            if n_read:
+                cut = last_cut(text.data, max(int(begins[-1]), searched - 1), n)
+                end, goes_on = (int(begins[-1]), False) if cut is None else (cut, True)
+                ends[-1] = end
+            rest, searched = text[end:n].copy(), 0 if end else n
+            batch = Batch(text, begins, ends, continues and end > 0).with_text()
+            if len(batch):
+                yield batch
+            else:
+                memory.give(text)
+            continues = goes_on if end else continues
+            if not n_read:
+                return
 
 
-def has_text(data: bytes) -> bool:
-    """Whether there is anything but ASCII white space."""
-    return bool(data) and not data.isspace()
+def separators(text: NDArray[np.uint8], start: int, end: int) -> NDArray[np.int64]:
+    """Where `<|endoftext|>` stands in `text[start:end]`, behind which `PADDING` bytes can be read."""
+    modules = kernels()
+    if modules:
+        found = np.empty((end - start) // len(_SEPARATOR) + 1, np.int64)
+        n = modules.split.find_separators(address(text), start, end, address(found))
+        return found[:n]
+    data, at, marks = text[:end].tobytes(), start, []
+    while (at := data.find(_SEPARATOR, at)) >= 0:
+        marks.append(at)
+        at += len(_SEPARATOR)
+    return np.array(marks, np.int64)
 
 
 class InputHashes(threading.Thread):

@@ -10,7 +10,7 @@ import codecs
 import functools
 import itertools
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from fourhorn.errors import UserError
 from fourhorn.files import sha256_bytes
 from fourhorn.tokenizer import formats
 from fourhorn.tokenizer.fast import make_engine
-from fourhorn.tokenizer.source import Batch, batches
+from fourhorn.tokenizer.source import PADDING, Batch, batches
 from fourhorn.tokenizer.threads import in_order
 from fourhorn.tokenizer.vocabulary import EOT, Vocabulary
 
@@ -158,15 +158,14 @@ class Tokenizer:
         last = char_of_byte[ends - 1]
         return ids.tolist(), list(zip(first.tolist(), (last + 1).tolist()))
 
-    def encode_batches(
-        self, work: Iterable[Batch], *, separator: int | None = None, n_threads: int = 2
-    ) -> Iterator[tuple[Batch, Tokens, NDArray[np.int64]]]:
-        """Encode batches with several threads; each is given back in order, with its ids and where its parts begin."""
+    def encode_parts(
+        self, batch: Batch, *, separator: int | None = None, out: Tokens | None = None
+    ) -> tuple[Tokens, NDArray[np.int64]]:
+        """The ids of a batch of documents in one array, each after `separator`, and where each begins.
 
-        def encode(batch: Batch) -> tuple[Batch, Tokens, NDArray[np.int64]]:
-            return batch, *self._engine.encode_documents(batch.parts, separator, batch.continues)
-
-        return in_order(encode, work, n_threads)
+        They are written into `out`, if given, which needs room for `batch.room` ids.
+        """
+        return self._engine.encode_batch(batch, separator, out)  # type: ignore[no-any-return]
 
     def encode_documents(
         self, documents: Sequence[bytes], *, separator: int | None = None, n_threads: int = 1
@@ -176,13 +175,13 @@ class Tokenizer:
         The second array has one entry more than there are documents: `tokens[starts[i]:starts[i + 1]]` is document i.
         """
         # Room for the worst case, an id per byte, and for what the engine asks beyond; untouched memory costs nothing.
-        tokens = np.empty(sum(map(len, documents)) + len(documents) + 128, self.dtype)
+        tokens = np.empty(sum(map(len, documents)) + len(documents) + PADDING, self.dtype)
         begins, end = [], 0
 
         def encode(batch: Batch) -> tuple[Batch, Tokens, NDArray[np.int64]]:
             # One thread writes where the ids belong; of several, each into its own buffer, small and always warm.
             out = tokens[end:] if n_threads == 1 else None
-            return batch, *self._engine.encode_documents(batch.parts, separator, batch.continues, out)
+            return batch, *self._engine.encode_batch(batch, separator, out)
 
         for batch, ids, starts in in_order(encode, batches(documents), n_threads):
             if n_threads > 1:

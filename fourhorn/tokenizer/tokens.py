@@ -2,7 +2,7 @@
 
 Section 2.2 meets section 2.3 here. Every document is written as `<|endoftext|>` and its ids, documents one after the
 other, in files `part-00000.bin` of little-endian uint16 (uint32 beyond 65,536 ids) that can be memory-mapped, with one
-`index.json`. The position of a run in its data is a single integer. A shard begins with a document.
+`index.json` and the vocabulary. The position of a run in its data is a single integer. A shard begins with a document.
 `TokenShards` reads any range of ids across shards. Damage and mismatches raise `UserError` naming the file.
 """
 
@@ -22,17 +22,22 @@ from fourhorn.errors import UserError
 from fourhorn.files import (
     Manifest,
     atomic_write,
+    begin_sync,
     finished,
     read_json,
+    sha256_bytes,
     sha256_file,
     write_json,
     write_manifest,
 )
 from fourhorn.progress import progress
-from fourhorn.tokenizer.source import BATCH_BYTES, Batch, InputHashes, has_text, read_batches
-from fourhorn.tokenizer.threads import at_least_one
+from fourhorn.tokenizer.formats import PAIRS_OF_FILES
+from fourhorn.tokenizer.memory import Buffers
+from fourhorn.tokenizer.source import Batch, InputHashes, read_batches
+from fourhorn.tokenizer.threads import at_least_one, in_order
 from fourhorn.tokenizer.tokenizer import Tokenizer, Tokens
 
+SYNC_BYTES = 1 << 24  # of a shard after which the system is asked to write them to disk
 MAGIC, VERSION = "fourhorn-tokens", 1
 UNFINISHED = "unfinished.json"
 SHARD_NAME = re.compile(r"part-[0-9]{5,9}\.bin")
@@ -58,8 +63,8 @@ def tokens(
 
     Args:
         source: a .jsonl[.zst], .parquet or .txt file, or a folder of such shards.
-        destination: the folder that gets part-*.bin, index.json and manifest.json; training looks for `train` and
-            `val` in one folder.
+        destination: the folder that gets part-*.bin, index.json, manifest.json and the vocabulary; training looks for
+            `train` and `val` in one folder.
         tokenizer: the vocabulary: a folder with encoder.json and vocab.bpe, a tokenizer.json or a .tiktoken file.
         tokens_per_shard: a new shard begins with the first document after this many tokens.
         n_threads: threads that encode.
@@ -68,26 +73,38 @@ def tokens(
     at_least_one(tokens_per_shard=tokens_per_shard, n_threads=n_threads)
     started = time.monotonic()
     destination = Path(destination)
+    hashes = InputHashes(source)
     encoder = Tokenizer.load(tokenizer)
     options = {
         "tokenizer_sha256": encoder.sha256,
         "tokens_per_shard": tokens_per_shard,
         "text_column": text_column,
     }
-    hashes = InputHashes(source)
     done = (destination / "manifest.json").exists() and finished(
         destination, "tokens", options, hashes.result()
     )
     if done:
         return done
+    memory = Buffers()
+
+    def encode(batch: Batch) -> tuple[Batch, Tokens, NDArray[np.int64]]:
+        out = memory.take(batch.room * encoder.dtype.itemsize)
+        out = out[: len(out) & -encoder.dtype.itemsize]
+        return batch, *encoder.encode_parts(batch, separator=encoder.eot, out=out.view(encoder.dtype))
+
     drops = {"empty": 0}
     manifest = Manifest("tokens", options, drops=drops)
-    with ShardWriter(destination, encoder, manifest, hashes) as writer, progress("tokens", unit="MB") as bar:
-        source_batches = without_empty(read_batches(source, text_column=text_column), drops)
+    with (
+        ShardWriter(destination, encoder, tokenizer, manifest, hashes) as writer,
+        progress("tokens", unit="MB") as bar,
+    ):
+        source_batches = without_empty(read_batches(source, text_column=text_column, memory=memory), drops)
         work = skip_documents(source_batches, writer.total("n_documents"))
-        for batch, ids, starts in encoder.encode_batches(work, separator=encoder.eot, n_threads=n_threads):
+        for batch, ids, starts in in_order(encode, work, n_threads):
             writer.write(batch, ids, starts)
-            bar.update(sum(map(len, batch.parts)) / 1e6, tokens=writer.total("n_tokens"))
+            bar.update(batch.n_bytes / 1e6, tokens=writer.total("n_tokens"))
+            memory.give(batch.text)
+            memory.give(ids.base)
     manifest.seconds = time.monotonic() - started
     return writer.finish()
 
@@ -95,36 +112,40 @@ def tokens(
 def without_empty(source: Iterator[Batch], drops: dict[str, int]) -> Iterator[Batch]:
     """The batches without documents of nothing but white space, which are counted in `drops["empty"]`."""
     for batch in source:
-        parts = [
-            part for part in batch.parts if len(part) >= BATCH_BYTES or has_text(part) or batch.continues
-        ]
-        drops["empty"] += len(batch.parts) - len(parts)
-        if parts:
-            yield Batch(parts, batch.continues)
+        kept = batch.with_text()
+        drops["empty"] += len(batch) - len(kept)
+        if len(kept):
+            yield kept
 
 
 def skip_documents(source: Iterator[Batch], n: int) -> Iterator[Batch]:
     """The batches without the first `n` documents."""
     document = -1
     for batch in source:
-        keep = []
-        for i, part in enumerate(batch.parts):
-            document += not (batch.continues and i == 0)
-            if document >= n:
-                keep.append(part)
-        if keep:
-            yield Batch(keep, batch.continues and len(keep) == len(batch.parts))
+        numbers = document + np.arange(len(batch)) + (not batch.continues)
+        document += batch.n_documents
+        if document >= n:
+            yield batch if numbers[0] >= n else batch.only(numbers >= n)
 
 
 class ShardWriter:
     """Writes shards one after the other; `unfinished.json` remembers the whole ones, for the next run."""
 
-    def __init__(self, folder: Path, tokenizer: Tokenizer, manifest: Manifest, hashes: InputHashes) -> None:
-        self.folder, self.tokenizer, self.manifest, self.hashes = folder, tokenizer, manifest, hashes
+    def __init__(
+        self,
+        folder: Path,
+        tokenizer: Tokenizer,
+        vocabulary: str | Path,
+        manifest: Manifest,
+        hashes: InputHashes,
+    ) -> None:
+        self.folder, self.tokenizer, self.vocabulary = folder, tokenizer, Path(vocabulary)
+        self.manifest, self.hashes = manifest, hashes
         self.shards: list[dict[str, Any]] = self._resume()
         self._stack = ExitStack()
         self._file: IO[bytes] | None = None
         self._count: dict[str, Any] = {}
+        self._synced = 0
 
     def __enter__(self) -> "ShardWriter":
         return self
@@ -158,9 +179,9 @@ class ShardWriter:
 
     def write(self, batch: Batch, ids: Tokens, starts: NDArray[np.int64]) -> None:
         """Append the ids of a batch, beginning new shards where documents begin."""
-        sizes = np.concatenate([[0], np.cumsum([len(part) for part in batch.parts])])
+        sizes = np.concatenate([[0], np.cumsum(batch.ends - batch.begins)])
         first = int(batch.continues)  # the first part at which a document, and so a shard, can begin
-        here, n_parts = 0, len(batch.parts)
+        here, n_parts = 0, len(batch)
         while here < n_parts:
             if self._file is None:
                 self._open()
@@ -180,6 +201,9 @@ class ShardWriter:
         data = np.ascontiguousarray(ids.astype(ids.dtype.newbyteorder("<"), copy=False)).data
         self._file.write(data)
         self._digest.update(data)
+        if self._file.tell() - self._synced > SYNC_BYTES:
+            begin_sync(self._file, self._synced)
+            self._synced = self._file.tell()
         self._count["n_tokens"] += len(ids)
         self._count["n_documents"] += n_documents
         self._count["n_bytes_text"] += n_bytes_text
@@ -188,6 +212,7 @@ class ShardWriter:
         name = f"part-{len(self.shards):05d}.bin"
         self._count = {"name": name, "n_tokens": 0, "n_documents": 0, "n_bytes_text": 0, "sha256": ""}
         self._digest = hashlib.sha256()
+        self._synced = 0
         self._file = self._stack.enter_context(atomic_write(self.folder / name))
 
     def _close(self) -> None:
@@ -217,6 +242,7 @@ class ShardWriter:
             "n_vocab": tokenizer.n_vocab,
             "shards": self.shards,
         }
+        keep_vocabulary(tokenizer, self.vocabulary, self.folder)
         write_json(self.folder / "index.json", index)
         for shard in self.shards:
             n_bytes = shard["n_tokens"] * tokenizer.dtype.itemsize
@@ -231,6 +257,18 @@ class ShardWriter:
         write_manifest(self.folder, manifest)
         (self.folder / UNFINISHED).unlink(missing_ok=True)
         return manifest
+
+
+def keep_vocabulary(tokenizer: Tokenizer, source: Path, folder: Path) -> None:
+    """Write encoder.json and vocab.bpe beside the shards, where training finds them: a copy, if `source` has them."""
+    names = PAIRS_OF_FILES[0]
+    texts = [(source / name).read_bytes() for name in names if (source / name).is_file()]
+    if sha256_bytes(b"".join(texts)) != tokenizer.sha256:
+        tokenizer.save(folder)
+        return
+    for name, text in zip(names, texts):
+        with atomic_write(folder / name) as file:
+            file.write(text)
 
 
 def check_index(index: dict[str, Any], path: Path) -> None:

@@ -59,7 +59,7 @@ def train(
         with progress("count pieces", unit="MB") as bar:
             for batch in read_batches(source, text_column=text_column):
                 n_documents += batch.n_documents
-                n = sum(map(len, batch.parts))
+                n = batch.n_bytes
                 n_bytes += n
                 yield batch
                 bar.update(n / 1e6, documents=n_documents)

@@ -1,4 +1,4 @@
-"""The folder a run reads: token shards of `train` and `val`, and the tokenizer they were made with.
+"""The folder a run reads: token shards of `train` and `val`, and the tokenizer they were made with, kept beside them.
 
 §2.2 made the tokens; here they are only opened, checked against the model's shape, and given a digest that a resumed
 run and every other process must agree on.
@@ -51,7 +51,7 @@ class TokenFolder:
         """The tokenizer the tokens were made with; None where none is beside them."""
         from fourhorn.tokenizer import Tokenizer
 
-        beside = (self.folder / "tokenizer", self.folder.parent / "tokenizer", self.folder / "train")
+        beside = (self.folder / "train", self.folder / "tokenizer", self.folder.parent / "tokenizer")
         for place in (self._tokenizer,) if self._tokenizer else beside:
             if self._tokenizer or (place / "encoder.json").is_file():
                 found = Tokenizer.load(place)

@@ -11,6 +11,7 @@ import pytest
 
 from fourhorn.tokenizer import Tokenizer, fast
 from fourhorn.tokenizer.plain import encode_long_piece
+from fourhorn.tokenizer.source import Batch
 from tests.tokenizer.conftest import SHARED, oracle
 
 ROOT = Path(__file__).parents[2]
@@ -148,4 +149,4 @@ def test_threads_share_a_tokenizer(small: Tokenizer) -> None:
 
 def test_an_output_without_room_is_refused(small: Tokenizer) -> None:
     with pytest.raises(ValueError, match="out has"):
-        small._engine.encode_documents([b"hello"], out=np.empty(5, np.uint16))
+        small.encode_parts(Batch.of([b"hello"]), out=np.empty(5, np.uint16))

@@ -57,6 +57,7 @@ def test_shards_do_not_depend_on_threads_or_batches(
     source: Path, vocabulary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens(source, tmp_path / "a", tokenizer=vocabulary, tokens_per_shard=400, n_threads=1)
+    monkeypatch.setattr(module, "SYNC_BYTES", 50)
     monkeypatch.setattr("fourhorn.tokenizer.source.BATCH_BYTES", 100)
     tokens(source, tmp_path / "b", tokenizer=vocabulary, tokens_per_shard=400, n_threads=3)
     for path in (tmp_path / "a").glob("part-*"):
@@ -105,6 +106,23 @@ def test_a_document_longer_than_a_batch_stays_one_document(
     shards = TokenShards(tmp_path / "out")
     assert [shard["n_documents"] for shard in shards.index["shards"]] == [1, 1]
     assert small.decode(shards.read(1, shards.index["shards"][0]["n_tokens"] - 1)) == text
+
+
+def test_the_vocabulary_is_kept_beside_the_shards(
+    small: Tokenizer, source: Path, vocabulary: Path, tmp_path: Path
+) -> None:
+    small.save(tmp_path / "other", format="huggingface")
+    tokens(source, tmp_path / "a", tokenizer=vocabulary)
+    tokens(source, tmp_path / "b", tokenizer=tmp_path / "other")
+    for name in ("encoder.json", "vocab.bpe"):
+        data = (vocabulary / name).read_bytes()
+        assert [(tmp_path / folder / name).read_bytes() for folder in "ab"] == [data, data]
+    encoder = json.loads((vocabulary / "encoder.json").read_bytes())
+    (vocabulary / "encoder.json").write_text(json.dumps(encoder, indent=1))
+    tokens(source, tmp_path / "c", tokenizer=vocabulary)  # the same vocabulary, written otherwise
+    assert (
+        Tokenizer.load(tmp_path / "c").sha256 == TokenShards(tmp_path / "c").tokenizer_sha256 == small.sha256
+    )
 
 
 def test_finished_work_returns_at_once(source: Path, vocabulary: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -11,11 +12,15 @@ from typing import Any
 import pytest
 import torch
 
+import fourhorn
 from fourhorn.errors import UserError
+from fourhorn.tokenizer import Tokenizer
+from fourhorn.tokenizer.tokens import tokens as make_tokens
 from fourhorn.training import loop, state
 from fourhorn.training.config import TrainConfig
 from fourhorn.training.loop import train
 from fourhorn.training.state import latest, steps_saved
+from fourhorn.training.tokens import TokenFolder
 
 Options = Callable[..., TrainConfig]
 
@@ -30,6 +35,19 @@ def unbroken(options: Options, tokens: Path, tmp_path_factory: pytest.TempPathFa
     run = tmp_path_factory.mktemp("runs") / "unbroken"
     train(tokens, run, config=options(dropout=0.1))
     return run
+
+
+def test_a_run_takes_the_tokenizer_of_its_tokens_along(options: Options, tmp_path: Path) -> None:
+    """From text to a sampled word, the vocabulary being named once."""
+    (tmp_path / "text.txt").write_text("the four horns of the unicorn<|endoftext|>" * 40)
+    Tokenizer.train(["the four horns of the unicorn"] * 9, n_vocab=280).save(tmp_path / "vocabulary")
+    for split in ("train", "val"):
+        make_tokens(tmp_path / "text.txt", tmp_path / "tokens" / split, tokenizer=tmp_path / "vocabulary")
+    shutil.rmtree(tmp_path / "vocabulary")
+    train(tmp_path / "tokens", tmp_path / "run", config=options(max_steps=2))
+    model, tokenizer = fourhorn.load(tmp_path / "run")
+    assert fourhorn.generate(model, tokenizer, "the four", max_new_tokens=2, seed=0)
+    assert tokenizer == TokenFolder(tmp_path / "tokens").tokenizer()
 
 
 def test_a_run_leaves_what_is_promised(unbroken: Path) -> None:

@@ -36,6 +36,7 @@ from fourhorn.tokenizer.kernels.state import (
     BEGUN,
     CONTINUES,
     ENDED,
+    FROM,
     ID_SHIFT,
     IDS,
     KEYS,
@@ -50,7 +51,6 @@ from fourhorn.tokenizer.kernels.state import (
     N_SHORT,
     N_STARTS,
     NEXT,
-    OFFSETS,
     OUT,
     PART,
     SEPARATOR,
@@ -60,6 +60,7 @@ from fourhorn.tokenizer.kernels.state import (
     STARTS,
     TEXT,
     TEXT_BYTES,
+    TO,
     WIDE_CLASS,
     WORK,
     get,
@@ -185,9 +186,9 @@ def encode_batch(state, out):
 @inlined
 def begin_part(state, part):
     """Set the scan to the beginning of a part."""
-    offsets = get(state, OFFSETS) + 8 * part
-    put(state, TEXT, get(state, BASE) + load64(offsets))
-    put(state, TEXT_BYTES, load64(offsets + 8) - load64(offsets))
+    begin, end = load64(get(state, FROM) + 8 * part), load64(get(state, TO) + 8 * part)
+    put(state, TEXT, get(state, BASE) + begin)
+    put(state, TEXT_BYTES, end - begin)
     for field in range(AT, WIDE_CLASS + 8, 8):
         put(state, field, 0)
     for field in range(NEXT, ENDED + 8, 8):
@@ -236,6 +237,8 @@ def encode_parts(state):
 
 @kernel
 def fill_pairs(merges, n_merges, pairs, mask):
-    """Fill the table of pairs: merge number i, two 32-bit numbers, makes token 256 + i."""
+    """Fill the table of pairs: merge i, two 32-bit numbers, makes token 256 + i. Returns 0 if it is too small."""
     for i in range(n_merges):
-        put_pair(pairs, mask, load32(merges + 8 * i), load32(merges + 8 * i + 4), 256 + i)
+        if not put_pair(pairs, mask, load32(merges + 8 * i), load32(merges + 8 * i + 4), 256 + i):
+            return 0
+    return 1

@@ -84,19 +84,35 @@ def differ24(builder, a, b):
 
 
 @instruction
-def smallest16(builder, address, n):
-    """The smallest of `n` 32-bit numbers without sign; `n` is a multiple of 16 and not zero."""
+def smallest_of(builder, address, n, place_1, value_1, place_2, value_2, place_3, value_3):
+    """Write three values at three places of `n` 32-bit numbers without sign, then find the smallest of all.
+
+    `n` is a multiple of 16 and not zero; what lies beyond is not written. Sixteen numbers are read and written at once:
+    a narrow write before a wide read would make the processor wait.
+    """
     ir = _types()
-    kind = ir.VectorType(ir.IntType(32), 16)
+    word, kind = ir.IntType(32), ir.VectorType(ir.IntType(32), 16)
+
+    def spread(value: Any) -> Any:
+        one = builder.insert_element(ir.Constant(kind, ir.Undefined), builder.trunc(value, word), word(0))
+        return builder.shuffle_vector(one, one, ir.Constant(kind, [0] * 16))
+
+    changes = [
+        (spread(p), spread(v)) for p, v in ((place_1, value_1), (place_2, value_2), (place_3, value_3))
+    ]
     before, block = builder.block, builder.append_basic_block()
     after = builder.append_basic_block()
     builder.branch(block)
     builder.position_at_end(block)
     i, best = builder.phi(n.type), builder.phi(kind)
     pointer = builder.inttoptr(builder.add(address, builder.shl(i, n.type(2))), kind.as_pointer())
-    value = builder.load(pointer)
-    value.align = 4
-    least = builder.select(builder.icmp_unsigned("<", value, best), value, best)
+    values = builder.load(pointer)
+    values.align = 4
+    lanes = builder.add(spread(i), ir.Constant(kind, list(range(16))))
+    for place, value in changes:
+        values = builder.select(builder.icmp_unsigned("==", lanes, place), value, values)
+    builder.store(values, pointer).align = 4
+    least = builder.select(builder.icmp_unsigned("<", values, best), values, best)
     following = builder.add(i, n.type(16))
     i.add_incoming(n.type(0), before)
     i.add_incoming(following, block)
@@ -106,7 +122,7 @@ def smallest16(builder, address, n):
     builder.position_at_end(after)
     name = "llvm.vector.reduce.umin.v16i32"
     reduce = builder.module.globals.get(name) or ir.Function(
-        builder.module, ir.FunctionType(ir.IntType(32), [kind]), name
+        builder.module, ir.FunctionType(word, [kind]), name
     )
     return builder.zext(builder.call(reduce, [least]), n.type)
 
@@ -139,6 +155,22 @@ def count_bits(builder, mask):
 def shift_right(builder, value, n):
     """Shift to the right by `n` < 64 bits, zeros coming in from the left."""
     return builder.lshr(value, n)
+
+
+@instruction
+def pair_mask(builder, address, pair):
+    """Where in the 64 bytes at an address two bytes begin that are a number below 65,536, as a bit mask."""
+    ir = _types()
+    kind = ir.VectorType(ir.IntType(8), 64)
+
+    def equal(offset: int) -> Any:
+        text = _load(builder, builder.add(address, address.type(offset)), 64)
+        byte = builder.trunc(builder.lshr(pair, pair.type(8 * offset)), ir.IntType(8))
+        one = builder.insert_element(ir.Constant(kind, ir.Undefined), byte, ir.IntType(32)(0))
+        spread = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64))
+        return builder.icmp_unsigned("==", text, spread)
+
+    return builder.bitcast(builder.and_(equal(0), equal(1)), address.type)
 
 
 @instruction

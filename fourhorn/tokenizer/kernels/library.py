@@ -20,7 +20,7 @@ import llvmlite.binding as llvm
 from fourhorn.files import atomic_write
 from fourhorn.tokenizer.kernels.functions import KERNELS, Function
 
-MODULES = ("count", "decode", "encode", "learn", "pieces")
+MODULES = ("count", "decode", "encode", "learn", "pieces", "split")
 CACHE_VARIABLE = "FOURHORN_CACHE_DIR"
 DIGEST_BYTES = 32
 

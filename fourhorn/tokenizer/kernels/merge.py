@@ -10,16 +10,18 @@ worked off in order of merges and each from its beginning, in time that is linea
 from fourhorn.tokenizer.kernels.functions import apart, inlined, inner
 from fourhorn.tokenizer.kernels.intrinsics import (
     load8,
+    load16,
     load32,
     load64,
     lowest_bit,
     shift_right,
-    smallest16,
+    smallest_of,
     store32,
     store64,
 )
 from fourhorn.tokenizer.kernels.pieces import MIX_1
 from fourhorn.tokenizer.kernels.state import (
+    BYTE_PAIRS,
     BYTE_TOKENS,
     LONG_WORK,
     MERGE_BITS,
@@ -37,6 +39,8 @@ MERGE_BYTES = 96
 NONE = 0xFFFFFFFF
 TOKEN_BITS = 21
 TOKEN_MASK = (1 << TOKEN_BITS) - 1
+NO_TOKEN = TOKEN_MASK  # beside the ends of a piece: nothing merges with it
+MAX_MOVES = 500  # of entries of the table of pairs, to make room for one
 BEST, FOLLOWING, BEFORE = 512, 1024, 1536  # rows of WORK behind the tokens, of 128 32-bit numbers
 WORK_BYTES = 2048
 # Of LONG_WORK, for each byte of a piece: token, the next token's place, one more than that of the token before, the
@@ -45,71 +49,77 @@ LONG_WORK_BYTES = 40
 
 
 @inlined
-def find_merge(pairs, mask, left, right):
-    """The token that two neighbors merge into, or NONE. A slot holds left, right and token in 21 bits each."""
+def places(key, mask):
+    """The two places in the table of pairs at one of which a key stands: a look-up never has to search."""
+    h = key * MIX_1
+    return shift_right(h, 40) & mask, (h ^ shift_right(h, 32)) & mask
+
+
+@inlined
+def find_entry(pairs, mask, left, right):
+    """What the table of pairs says of two neighbors: left, right and token in 21 bits each, or 0. No branch."""
     key = left << TOKEN_BITS | right
-    i = shift_right(key * MIX_1, 32) & mask
-    while True:
-        entry = load64(pairs + 8 * i)
-        if entry == 0:
-            return NONE
-        if entry >> TOKEN_BITS == key:
-            return entry & TOKEN_MASK
-        i = (i + 1) & mask
+    first, second = places(key, mask)
+    a, b = load64(pairs + 8 * first), load64(pairs + 8 * second)
+    return a & -(a >> TOKEN_BITS == key) | b & -(b >> TOKEN_BITS == key)
 
 
-@inner
+@inlined
+def find_merge(pairs, mask, left, right):
+    """The token that two neighbors merge into, or NONE."""
+    entry = find_entry(pairs, mask, left, right)
+    return entry & TOKEN_MASK | NONE & -(entry == 0)
+
+
+@inlined
 def candidate(pairs, mask, left, right, position):
     """`token << 8 | position` for a pair that merges, else NONE."""
-    token = find_merge(pairs, mask, left, right)
-    if token == NONE:
-        return NONE
-    return token << 8 | position
+    entry = find_entry(pairs, mask, left, right)
+    return (entry & TOKEN_MASK) << 8 | position | NONE & -(entry == 0)
 
 
 @apart
 def merge_short(state, address, n):
-    """Merge a piece of `n` <= 96 bytes; its tokens are left in WORK, their count is returned."""
+    """Merge a piece of `n` <= 96 bytes; its tokens are left in WORK, their count is returned.
+
+    Places are 1 to n. Beside them stands NO_TOKEN, so that the first and the last token have neighbors, too.
+    """
     pairs, mask, byte_tokens = get(state, PAIRS), get(state, PAIR_MASK), get(state, BYTE_TOKENS)
+    byte_pairs = get(state, BYTE_PAIRS)
     tokens = get(state, WORK)
     best_of, following, before = tokens + BEST, tokens + FOLLOWING, tokens + BEFORE
     padded = (n + 15) & ~15
-    for i in range(n):
-        store32(tokens + 4 * i, load32(byte_tokens + 4 * load8(address + i)))
+    store32(tokens, NO_TOKEN)
+    store32(tokens + 4 * n + 4, NO_TOKEN)
+    store32(best_of, NONE)
+    for i in range(1, n + 1):
+        store32(tokens + 4 * i, load32(byte_tokens + 4 * load8(address + i - 1)))
         store32(following + 4 * i, i + 1)
         store32(before + 4 * i, i - 1)
-    for i in range(n - 1):
-        left, right = load32(tokens + 4 * i), load32(tokens + 4 * i + 4)
-        store32(best_of + 4 * i, candidate(pairs, mask, left, right, i))
-    for i in range(n - 1, padded):
+    for i in range(1, n):
+        store32(best_of + 4 * i, load32(byte_pairs + 4 * load16(address + i - 1)) | i)
+    for i in range(n, padded):
         store32(best_of + 4 * i, NONE)
-    while True:
-        best = smallest16(best_of, padded)
-        if best == NONE:
-            break
+    best = smallest_of(best_of, padded, 0, NONE, 0, NONE, 0, NONE)
+    while best != NONE:
         place, token = best & 0xFF, best >> 8
         gone = load32(following + 4 * place)
         after = load32(following + 4 * gone)
+        left = load32(before + 4 * place)
         store32(tokens + 4 * place, token)
         store32(following + 4 * place, after)
-        store32(best_of + 4 * gone, NONE)
-        store32(best_of + 4 * place, NONE)
-        if after < n:
-            store32(before + 4 * after, place)
-            found = candidate(pairs, mask, token, load32(tokens + 4 * after), place)
-            store32(best_of + 4 * place, found)
-        if place > 0:
-            left = load32(before + 4 * place)
-            found = candidate(pairs, mask, load32(tokens + 4 * left), token, left)
-            store32(best_of + 4 * left, found)
-    return gather(tokens, following, n)
+        store32(before + 4 * after, place)
+        with_left = candidate(pairs, mask, load32(tokens + 4 * left), token, left)
+        with_right = candidate(pairs, mask, token, load32(tokens + 4 * after), place)
+        best = smallest_of(best_of, padded, left, with_left, place, with_right, gone, NONE)
+    return gather(tokens, following, 1, n + 1)
 
 
 @inlined
-def gather(tokens, following, n):
-    """Move the tokens that are left to the front; returns how many."""
-    count, i = 0, 0
-    while i < n:
+def gather(tokens, following, i, end):
+    """Move the tokens that are left, from place `i` on, to the front; returns how many."""
+    count = 0
+    while i < end:
         store32(tokens + 4 * count, load32(tokens + 4 * i))
         i = load32(following + 4 * i)
         count += 1
@@ -167,7 +177,7 @@ def merge_long(state, address, n):
             if entry == end:
                 break
             entry = load32(entries + 8 * entry + 4)
-    return gather(tokens, following, n)
+    return gather(tokens, following, 0, n)
 
 
 @inlined
@@ -194,9 +204,16 @@ def merge_at(state, tokens, n, i, token):
 
 @inner
 def put_pair(pairs, mask, left, right, token):
-    """Put a merge into the table of pairs."""
-    key = left << TOKEN_BITS | right
-    slot = shift_right(key * MIX_1, 32) & mask
-    while load64(pairs + 8 * slot) != 0:
-        slot = (slot + 1) & mask
-    store64(pairs + 8 * slot, key << TOKEN_BITS | token)
+    """Put a merge into the table of pairs, moving others to their second place; returns 0 if there is no room."""
+    entry = (left << TOKEN_BITS | right) << TOKEN_BITS | token
+    place, _ = places(entry >> TOKEN_BITS, mask)
+    for _move in range(MAX_MOVES):
+        slot = pairs + 8 * place
+        moved = load64(slot)
+        store64(slot, entry)
+        if moved == 0:
+            return 1
+        first, second = places(moved >> TOKEN_BITS, mask)
+        place = first ^ second ^ place
+        entry = moved
+    return 0

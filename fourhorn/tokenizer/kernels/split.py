@@ -7,14 +7,17 @@ class, so that the algebra needs no special case. A byte that is no UTF-8 is a c
 """
 
 # mypy: disable-error-code="no-untyped-def"
-from fourhorn.tokenizer.kernels.functions import inlined, inner
+from fourhorn.tokenizer.kernels.functions import inlined, inner, kernel
 from fourhorn.tokenizer.kernels.intrinsics import (
     ascii_masks,
     count_bits,
     load8,
+    load64,
     lowest_bit,
+    pair_mask,
     shift_right,
     store32,
+    store64,
 )
 from fourhorn.tokenizer.kernels.state import (
     AT,
@@ -39,6 +42,11 @@ from fourhorn.tokenizer.kernels.state import (
     WIDE_LEFT,
     get,
     put,
+)
+
+# "<|endoftext|>" as numbers: how it begins, and how it ends.
+FIRST_TWO, FIRST_EIGHT, LAST_EIGHT = (
+    int.from_bytes(part, "little") for part in (b"<|", b"<|endoft", b"oftext|>")
 )
 
 
@@ -201,6 +209,23 @@ def write_offsets(bits, offset, to):
         for i in range(16, n):
             store32(to + 4 * i, offset + lowest_bit(bits))
             bits &= bits - 1
+    return n
+
+
+@kernel
+def find_separators(text, start, end, found):
+    """Write where `<|endoftext|>` stands in a text, from `start` to `end`, to `found`; returns how many."""
+    n = 0
+    at = start
+    while at < end:
+        bits = pair_mask(text + at, FIRST_TWO)
+        while bits:
+            i = at + lowest_bit(bits)
+            bits &= bits - 1
+            if load64(text + i) == FIRST_EIGHT and load64(text + i + 5) == LAST_EIGHT and i + 13 <= end:
+                store64(found + 8 * n, i)
+                n += 1
+        at += 64
     return n
 
 

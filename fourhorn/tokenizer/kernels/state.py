@@ -14,8 +14,8 @@ AT, LAST_LETTER, LAST_NUMBER, LAST_OTHER, LAST_WHITE, LAST_SPACE = 32, 40, 48, 5
 SET_BITS, CLEAR_BITS, WIDE_LEFT, WIDE_CLASS = 80, 88, 96, 104
 # Pieces that are found and not yet worked on: in STARTS, from number NEXT to N_STARTS.
 STARTS, KEYS, NEXT, N_STARTS, ENDED = 112, 120, 128, 136, 144
-# Documents: the array of their offsets, how many, which one is next, the array of where their ids begin.
-OFFSETS, N_PARTS, PART, BEGINS, SEPARATOR, BASE, CONTINUES = 152, 160, 168, 176, 184, 192, 200
+# Documents: the array of where they begin, how many, which one is next, the array of where their ids begin.
+FROM, N_PARTS, PART, BEGINS, SEPARATOR, BASE, CONTINUES = 152, 160, 168, 176, 184, 192, 200
 # Tables: of character classes, masks, pairs, bytes, ids.
 CLASS_INDEX, CLASS_PAGES, KEY_MASKS, PAIRS, PAIR_MASK = 208, 216, 224, 232, 240
 BYTE_TOKENS, IDS, ID_SHIFT = 248, 256, 264
@@ -25,9 +25,11 @@ LONG, LONG_MASK, N_LONG, LONG_LIMIT = 304, 312, 320, 328
 ARENA, ARENA_USED, ARENA_BYTES, BEGUN = 336, 344, 352, 360
 # To merge in: fixed memory for a short piece; memory for a long one, how long it may be, how long the longest of a
 # batch is; of the lists of places the first and last entry for each token, a bit for each list that is not empty, how
-# many words these bits are, how many entries there are.
+# many words these bits are, how many entries there are; for two bytes, what they merge into.
 WORK, LONG_WORK, LONG_ROOM, LONGEST = 368, 376, 384, 392
-MERGE_LISTS, MERGE_BITS, N_MERGE_WORDS, N_ENTRIES = 400, 408, 416, 424
+MERGE_LISTS, MERGE_BITS, N_MERGE_WORDS, N_ENTRIES, BYTE_PAIRS = 400, 408, 416, 424, 432
+# Documents: the array of where they end.
+TO = 440
 N_FIELDS = 56
 
 CLASS_OTHER, CLASS_LETTER, CLASS_NUMBER, CLASS_WHITE = 0, 1, 2, 3
