@@ -18,10 +18,10 @@ from fourhorn.errors import UserError
 from fourhorn.tokenizer.bytes import BYTE_OF_TOKEN, TOKEN_OF_BYTE
 from fourhorn.tokenizer.kernels import kernels
 from fourhorn.tokenizer.memory import (
-    HUGE_PAGE_BYTES,
     GrowingBytes,
     address,
     class_tables,
+    huge_zeros,
     key_masks,
     zeros,
 )
@@ -70,7 +70,7 @@ class FastEngine:
         """The table of pairs, at most half full."""
         n_slots = 1 << max((2 * len(merges)).bit_length(), 4)
         while True:
-            pairs = zeros(8 * n_slots).view(np.int64)
+            pairs = huge_zeros(8 * n_slots).view(np.int64)
             if self.modules.encode.fill_pairs(address(merges), len(merges), address(pairs), n_slots - 1):
                 return pairs
             n_slots *= 2
@@ -121,7 +121,7 @@ class FastEngine:
         for token, data in long.items():
             entries[token] = struct.pack("=qixxxB", where, len(data), k.LONG)
             where += len(data)
-        table = zeros(max(k.ENTRY_BYTES * len(entries), HUGE_PAGE_BYTES))[: k.ENTRY_BYTES * len(entries)]
+        table = huge_zeros(k.ENTRY_BYTES * len(entries))
         table[:] = np.frombuffer(b"".join(entries), np.uint8)
         return table, lengths, texts
 

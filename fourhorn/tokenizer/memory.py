@@ -27,6 +27,11 @@ def zeros(n_bytes: int) -> NDArray[np.uint8]:
     return memory[start : start + n_bytes]
 
 
+def huge_zeros(n_bytes: int) -> NDArray[np.uint8]:
+    """Zeroed memory in huge pages even where it is less than one: for a table that is read all over."""
+    return zeros(max(n_bytes, HUGE_PAGE_BYTES))[:n_bytes]
+
+
 def address(array: NDArray[Any]) -> int:
     """Where an array begins in memory."""
     return array.__array_interface__["data"][0]  # type: ignore[no-any-return]  # faster than array.ctypes.data

@@ -178,15 +178,16 @@ class Tokenizer:
         tokens = np.empty(sum(map(len, documents)) + len(documents) + PADDING, self.dtype)
         begins, end = [], 0
 
-        def encode(batch: Batch) -> tuple[Batch, Tokens, NDArray[np.int64]]:
+        def encode(batch: Batch) -> tuple[bool, Tokens, NDArray[np.int64]]:
             # One thread writes where the ids belong; of several, each into its own buffer, small and always warm.
             out = tokens[end:] if n_threads == 1 else None
-            return batch, *self._engine.encode_batch(batch, separator, out)
+            # The text is not given back, so that the next one lies in the same memory, which is still in the cache.
+            return batch.continues, *self._engine.encode_batch(batch, separator, out)
 
-        for batch, ids, starts in in_order(encode, batches(documents), n_threads):
+        for continues, ids, starts in in_order(encode, batches(documents), n_threads):
             if n_threads > 1:
                 tokens[end : end + len(ids)] = ids
-            begins.append(starts[int(batch.continues) : -1] + end)
+            begins.append(starts[int(continues) : -1] + end)
             end += len(ids)
         return tokens[:end], np.concatenate([*begins, np.array([end], np.int64)])
 
