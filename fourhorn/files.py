@@ -97,7 +97,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 def begin_sync(file: IO[bytes], start: int) -> None:
     """Let the system begin to write a file to disk from `start` on, so that its sync takes less time later."""
-    with contextlib.suppress(AttributeError):  # a system without it
+    with contextlib.suppress(AttributeError, TypeError):  # a system without it
         file.flush()
         begin = ctypes.CDLL(None).sync_file_range
         begin.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]

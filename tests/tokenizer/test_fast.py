@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fourhorn.tokenizer import Tokenizer, fast
+from fourhorn.tokenizer.memory import address
 from fourhorn.tokenizer.plain import encode_long_piece
 from fourhorn.tokenizer.source import Batch
 from tests.tokenizer.conftest import SHARED, oracle
@@ -83,6 +84,20 @@ def test_tables_grow_and_forget_without_changing_an_id(
     monkeypatch.setattr(fast, "MIN_ARENA_BYTES", 1 << 20)
     monkeypatch.setattr(fast, "MAX_ARENA_BYTES", 1 << 20)
     assert Tokenizer(small.vocabulary).encode_ordinary(text) == ids
+
+
+def test_a_table_of_pairs_without_room_says_so() -> None:
+    fill = fast.kernels().encode.fill_pairs
+    merges = np.random.default_rng(0).permutation(1000).astype(np.uint32)
+    for n_slots, n_merges, filled in ((2, 5, 0), (64, 65, 0), (2048, 500, 1)):
+        pairs = np.zeros(n_slots, np.int64)
+        assert fill(address(merges), n_merges, address(pairs), n_slots - 1) == filled
+    found = {
+        (int(entry) >> 42, int(entry) >> 21 & (1 << 21) - 1, int(entry) & (1 << 21) - 1)
+        for entry in pairs
+        if entry
+    }
+    assert found == {(*pair, 256 + i) for i, pair in enumerate(merges.reshape(-1, 2).tolist())}
 
 
 def test_long_pieces_merge_as_short_ones_do(small: Tokenizer, small_plain: Tokenizer) -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from fourhorn.errors import UserError
 from fourhorn.tokenizer import Tokenizer
+from fourhorn.tokenizer.fast import SAMPLE_IDS
 from fourhorn.tokenizer.vocabulary import Vocabulary
 from tests.tokenizer.conftest import PATTERN, oracle
 
@@ -125,6 +126,22 @@ def test_long_tokens_are_decoded_whole() -> None:
     ids = tokenizer.encode_ordinary(text)
     assert ids == [262] * 7 + [261, 260, 258]
     assert tokenizer.decode(ids) == text
+
+
+def test_room_that_was_guessed_too_small_grows() -> None:
+    merges = [(64, 64), (256, 256), (257, 257), (258, 258), (259, 259), (260, 260), (261, 261)]
+    tokenizer = Tokenizer(Vocabulary.of(merges))
+    for n in (1, 7, 8, 9, 60, 30_000):
+        ids = np.full(n, 262, np.uint16)
+        ids[:: n // SAMPLE_IDS + 1] = 65  # those by which it is guessed
+        data = b"".join(tokenizer.vocabulary.bytes_of_id[i] for i in ids.tolist())
+        assert tokenizer.decode_bytes(ids) == data
+        assert tokenizer.decode_bytes(ids[::-1].astype(np.uint32)) == b"".join(
+            tokenizer.vocabulary.bytes_of_id[i] for i in ids[::-1].tolist()
+        )
+        ids[n // 2] = tokenizer.n_vocab
+        with pytest.raises(UserError, match="is no id of this vocabulary"):
+            tokenizer.decode_bytes(ids)
 
 
 def test_ids_widen_beyond_65536_tokens() -> None:
