@@ -29,7 +29,7 @@ from fourhorn.tokenizer.plain import PlainEngine
 from fourhorn.tokenizer.source import PADDING, Batch
 from fourhorn.tokenizer.vocabulary import Vocabulary
 
-MIN_SHORT_SLOTS, MAX_SHORT_SLOTS = 1 << 18, 1 << 20  # of 64 bytes
+MIN_SHORT_SLOTS, MAX_SHORT_SLOTS = 1 << 19, 1 << 20  # of 64 bytes
 MIN_LONG_SLOTS, MAX_LONG_SLOTS = 1 << 12, 1 << 19  # of 32 bytes
 MIN_ARENA_BYTES, MAX_ARENA_BYTES = 1 << 21, 1 << 25
 MIN_WORK, MAX_KEPT_WORK = (
