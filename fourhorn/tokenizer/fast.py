@@ -9,6 +9,7 @@ In: bytes. Out: arrays of ids of two or four bytes.
 import functools
 import itertools
 import struct
+import weakref
 from typing import Any
 
 import numpy as np
@@ -207,7 +208,9 @@ class Worker(Scanner):
 
     def __init__(self, engine: FastEngine) -> None:
         super().__init__()
-        self.engine = engine
+        self.engine: FastEngine = weakref.proxy(
+            engine
+        )  # else neither would go, with all its tables, when unused
         f = self.fields
         for field, array in (
             (f.PAIRS, engine.pairs),

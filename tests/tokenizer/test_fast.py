@@ -1,9 +1,11 @@
 """The fast engine against the plain one, on what could go wrong in it: blocks, tables, long pieces, caches."""
 
+import gc
 import os
 import random
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +153,18 @@ def test_importing_the_tokenizer_imports_neither_torch_nor_a_compiler() -> None:
     names = ("torch", "numba", "llvmlite")
     code = f"import sys, fourhorn.tokenizer; print([m for m in {names} if m in sys.modules])"
     assert run(code).stdout == "[]\n"
+
+
+def test_tables_go_with_their_tokenizer(small: Tokenizer) -> None:
+    tokenizer = Tokenizer(small.vocabulary)
+    assert tokenizer.encode_ordinary("some text") == small.encode_ordinary("some text")
+    table = weakref.ref(tokenizer._engine._idle[0].short)
+    gc.disable()
+    try:
+        del tokenizer
+        assert table() is None
+    finally:
+        gc.enable()
 
 
 def test_threads_share_a_tokenizer(small: Tokenizer) -> None:
