@@ -77,7 +77,9 @@ def command_of(name: str, folder: Path, rivals: str, port: int) -> tuple[list[st
         batching = ["--continuous-batching"] if "batching" in name else []
         return [*start, "--dtype", kind, "--device", "cpu", *batching, *listen], str(folder / "hf")
     start = [rivals, "-m", "llama_cpp.server", "--model", str(folder / f"{kind}.gguf"), "--n_ctx", "1024"]
-    return [*start, "--n_threads", "2", "--n_threads_batch", "2", *listen], "model"
+    # by default each new request ends the one that is being answered
+    threads = ["--n_threads", "2", "--n_threads_batch", "2", "--interrupt_requests", "false"]
+    return [*start, *threads, *listen], "model"
 
 
 @contextlib.contextmanager
@@ -110,15 +112,21 @@ async def client(session, url, model, n_requests, n_tokens, number, times):
     for i in range(n_requests):
         prompt = f"{PROMPTS[(number + i) % len(PROMPTS)]} {number}"
         body = {"model": model, "prompt": prompt, "max_tokens": n_tokens, "temperature": 0, "stream": True}
-        last, first = time.perf_counter(), True
+        last, first, reason = time.perf_counter(), True, None
         async with session.post(url, json=body) as answer:
             if answer.status != 200:
                 raise RuntimeError(f"status {answer.status}: {(await answer.text())[:300]}")
             async for line in answer.content:
-                if line.startswith(b"data: {") and json.loads(line[6:]).get("choices"):
+                choices = json.loads(line[6:]).get("choices") if line.startswith(b"data: {") else None
+                if not choices:
+                    continue
+                reason = choices[0].get("finish_reason") or reason
+                if choices[0]["text"]:
                     now = time.perf_counter()
                     times["first" if first else "gap"].append(now - last)
                     last, first = now, False
+        if reason != "length":  # then the tokens are not those that are counted
+            raise RuntimeError(f"a completion ended early: {reason}")
 
 
 async def measure(url, model, n_clients, n_requests, n_tokens):
