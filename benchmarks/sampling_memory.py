@@ -90,7 +90,7 @@ def main() -> None:
         cold = "–"
         if precision == "int8":  # the compiled code is the same for every precision that has any
             with tempfile.TemporaryDirectory() as empty:
-                cold = f"{run(FIRST, folder / 'native', precision, NUMBA_CACHE_DIR=empty)[1]:.1f}"
+                cold = f"{run(FIRST, folder / 'native', precision, FOURHORN_CACHE_DIR=empty)[1]:.1f}"
         text, _ = run(MEASURE, folder / "native", precision)
         bare, imported, loaded, after, weights, cache = (float(word) for word in text.split())
         over = after - bare - weights - cache

@@ -19,9 +19,10 @@ from fourhorn.evaluation.strips import attend_head, scratch_bytes
 from fourhorn.evaluation.team import Shared, argument, available, next_piece, own_number, together
 from fourhorn.sampling.attention import attend_tile
 from fourhorn.sampling.compiling import inner
+from fourhorn.sampling.layout import TILE_SHAPES
 from fourhorn.sampling.processor import HAS_TILES
 from fourhorn.sampling.squares import interleave, turn
-from fourhorn.sampling.tiles import TILE_SHAPES, tile_configure, tile_release
+from fourhorn.sampling.tiles import tile_configure, tile_release
 from fourhorn.sampling.vectors import floats, load_floats, load_halves, store_floats, store_halves
 
 TILE_ROWS = 16

@@ -21,7 +21,10 @@ from fourhorn.model.transformer import GPT2
 from fourhorn.sampling.decoder import make_decoder
 from fourhorn.sampling.request import Request
 
-N_MEASURED, PERIOD = 3, 24  # passes that measure the time without guesses; one more after so many with guesses
+N_MEASURED, PERIOD = (
+    3,
+    24,
+)  # passes that measure the time without guesses; one more after so many with guesses
 # In passes without guesses: what each puts into the account, what is in at first, at most, and where a new try begins.
 ALLOWANCE, START, MOST, WORTH_A_TRY = 0.02, 4.0, 16.0, 2.0
 
@@ -129,4 +132,6 @@ class _Account:
     balance: float = START
     trying: bool = True
     n_unmeasured: int = 0  # passes with guesses since the last without
-    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=5))  # of the last passes without guesses
+    seconds: deque[float] = field(
+        default_factory=lambda: deque(maxlen=5)
+    )  # of the last passes without guesses

@@ -24,17 +24,14 @@ from fourhorn.errors import UserError
 from fourhorn.model.config import GPT2Config
 from fourhorn.model.transformer import GPT2
 from fourhorn.runtime import give_back_freed
-from fourhorn.sampling import kernels
+from fourhorn.sampling import layout
 from fourhorn.sampling.draws import choose_fast
-from fourhorn.sampling.integers import BUFFER_BYTES
-from fourhorn.sampling.kernels import Buffers, Pass, Shape
+from fourhorn.sampling.layout import MAX_ROWS, TILE_SHAPES, Buffers, Pass, Shape
 from fourhorn.sampling.processor import HAS_TILES
 from fourhorn.sampling.quantize import GROUP, HALVES, KINDS, Packed, head_precision, pack
 from fourhorn.sampling.settings import SamplingParams
 from fourhorn.sampling.team import Team
-from fourhorn.sampling.tiles import TILE_SHAPES
 
-MAX_ROWS = 512  # tokens read in one pass
 HUGE_PAGE = 1 << 21
 FEW_LOGITS = 64  # rows of logits kept ready
 Array = np.ndarray[Any, Any]
@@ -109,9 +106,7 @@ class VectorDecoder:
         give_back_freed()  # the copies that packing made
         self.n_weight_bytes = sum(array.nbytes for array in self._kept)
         buffers = self._make_buffers(others, head, head_scales)
-        self._team = Team(
-            self._shape, table, buffers, MAX_ROWS, [*self._kept, self._keys, self._values, self._few]
-        )
+        self._team = Team(self._shape, table, buffers, [*self._kept, self._keys, self._values, self._few])
 
     # ------------------------------------------------------------------------------------------------- Decoder
 
@@ -175,19 +170,19 @@ class VectorDecoder:
         wanted = np.flatnonzero(rows[3])
         n_rows, n_logits, shape = rows.shape[1], len(wanted), self._shape
         job = self._team.next_job()
-        job[: kernels.WANTED, :n_rows] = rows[:3]
-        job[kernels.WANTED, :n_logits] = wanted
+        job[: layout.WANTED, :n_rows] = rows[:3]
+        job[layout.WANTED, :n_logits] = wanted
         starts = rows[1, 1:] != rows[1, :-1]  # rows whose slot is not the one before
         n_spans = 0
         if HAS_TILES and not as_steps and shape.head_size % 32 == 0:
             borders = [0, *(np.flatnonzero(starts) + 1).tolist(), n_rows]
             spans = [(r, min(r + 16, b) - r) for a, b in pairwise(borders) for r in range(a, b, 16)]
             n_spans = len(spans)
-            job[kernels.FIRSTS : kernels.LENGTHS + 1, :n_spans] = np.array(spans).T
+            job[layout.FIRSTS : layout.LENGTHS + 1, :n_spans] = np.array(spans).T
         logits = self._few[:n_logits]
         if n_logits > FEW_LOGITS:
             logits = np.empty((n_logits, shape.n_outputs), np.float32)
-        job[kernels.PASS, : kernels.N_PASS] = Pass(
+        job[layout.PASS, : layout.N_PASS] = Pass(
             n_rows,
             n_logits,
             n_spans,
@@ -210,19 +205,19 @@ class VectorDecoder:
 
     def _pack(self, model: GPT2, precision: str) -> tuple[Array, int, int]:
         """Addresses of each layer's weights (n_layer, N_COLUMNS), of the head's codes and of its scales."""
-        table = np.zeros((model.config.n_layer, kernels.N_COLUMNS), np.int64)
+        table = np.zeros((model.config.n_layer, layout.N_COLUMNS), np.int64)
         wide = self._shape.n_embd
         head = pack(grow(model.wte.weight, wide), head_precision(precision))
         packed: list[tuple[int, int, Packed]] = []
         for row, layer in enumerate(model.h):
             block: Any = layer
-            for column, norm in ((kernels.LN_1, block.ln_1), (kernels.LN_2, block.ln_2)):
+            for column, norm in ((layout.LN_1, block.ln_1), (layout.LN_2, block.ln_2)):
                 table[row, column : column + 2] = self._floats(norm.weight), self._floats(norm.bias)
             for column, linear, parts, n_inputs, n_outputs in (
-                (kernels.C_ATTN, block.attn.c_attn, 3, wide, wide),
-                (kernels.C_PROJ, block.attn.c_proj, 1, wide, wide),
-                (kernels.C_FC, block.mlp.c_fc, 1, wide, 4 * wide),
-                (kernels.MLP_PROJ, block.mlp.c_proj, 1, 4 * wide, wide),
+                (layout.C_ATTN, block.attn.c_attn, 3, wide, wide),
+                (layout.C_PROJ, block.attn.c_proj, 1, wide, wide),
+                (layout.C_FC, block.mlp.c_fc, 1, wide, 4 * wide),
+                (layout.MLP_PROJ, block.mlp.c_proj, 1, 4 * wide, wide),
             ):
                 weight = linear.weight.view(
                     parts, -1, linear.weight.shape[1]
@@ -247,7 +242,7 @@ class VectorDecoder:
     def _make_buffers(self, others: tuple[int, int, int], head: int, head_scales: int) -> Buffers:
         C, shape = self._shape.n_embd, self._shape
         rows = MAX_ROWS + 32  # tiles read whole blocks of rows
-        scratch_bytes = BUFFER_BYTES + 64 * 4 * C + 96 * (shape.n_ctx + 64) + kernels.OWN_BYTES * C
+        scratch_bytes = layout.BUFFER_BYTES + 64 * 4 * C + 96 * (shape.n_ctx + 64) + layout.OWN_BYTES * C
         tiles = np.frombuffer(TILE_SHAPES, np.uint8).copy()
         return Buffers(
             *others,

@@ -66,7 +66,8 @@ def test_a_draft_by_the_model_itself_is_always_right(model, tokenizer):
 def test_look_up_continues_the_latest_repetition(tokenizer):
     request = Request([1, 2, 3, 4, 9, 2, 3, 5, 6, 2, 3], SamplingParams(), tokenizer, None)
     assert PromptLookup().propose(request, 3) == [5, 6, 2]
-    shifted = Request([1, 1 << 24, 5, 1 << 16, 0, 1], SamplingParams(), tokenizer, None)  # alike between two tokens
+    # alike between two tokens
+    shifted = Request([1, 1 << 24, 5, 1 << 16, 0, 1], SamplingParams(), tokenizer, None)
     assert PromptLookup(1, 1).propose(shifted, 2) == [1 << 24, 5]
     request.context[-1] = 77
     assert PromptLookup().propose(request, 3) == []

@@ -128,7 +128,7 @@ def test_a_processor_without_tiles_compiles_the_kernels_and_computes_the_same(tm
     lesser = {
         "NUMBA_CPU_NAME": "haswell",
         "NUMBA_CPU_FEATURES": "+avx2,+fma",
-        "NUMBA_CACHE_DIR": str(tmp_path),
+        "FOURHORN_CACHE_DIR": str(tmp_path),
     }
     test = "test_the_kernels_agree_with_pytorch_on_the_same_rounded_weights[int8-odd]"
     command = [sys.executable, "-m", "pytest", "-q", f"{Path(__file__)}::{test}"]
@@ -137,7 +137,7 @@ def test_a_processor_without_tiles_compiles_the_kernels_and_computes_the_same(tm
 
 @pytest.mark.skipif(not os.environ.get("FOURHORN_FULL"), reason="compiles everything again: FOURHORN_FULL=1")
 def test_a_processor_without_vector_extensions_computes_the_same(tmp_path):
-    plain = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2", "NUMBA_CACHE_DIR": str(tmp_path)}
+    plain = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2", "FOURHORN_CACHE_DIR": str(tmp_path)}
     tests = [f"{Path(__file__)}::{name}" for name in list(globals()) if "agree_with_pytorch" in name]
     command = [sys.executable, "-m", "pytest", "-q", *tests]
     assert subprocess.run(command, env={**os.environ, **plain, "FOURHORN_FULL": ""}).returncode == 0
