@@ -33,6 +33,18 @@ CONTENDERS = [
     "transformers serve bfloat16, continuous batching", "llama.cpp server F16", "llama.cpp server Q8_0",
 ]  # fmt: skip
 
+WITHOUT_AMX = """
+import runpy
+import llama_cpp.llama_cpp as library
+make = library.llama_model_default_params
+def without():
+    options = make()
+    options.use_extra_bufts = False
+    return options
+library.llama_model_default_params = without
+runpy.run_module("llama_cpp.server", run_name="__main__")
+"""  # its AMX buffers end the process at the first decode of Q8_0
+
 
 def export(folder: Path, vocabulary: Path) -> None:
     """The same random weights for everybody."""
@@ -76,7 +88,8 @@ def command_of(name: str, folder: Path, rivals: str, port: int) -> tuple[list[st
         ]
         batching = ["--continuous-batching"] if "batching" in name else []
         return [*start, "--dtype", kind, "--device", "cpu", *batching, *listen], str(folder / "hf")
-    start = [rivals, "-m", "llama_cpp.server", "--model", str(folder / f"{kind}.gguf"), "--n_ctx", "1024"]
+    run = ["-m", "llama_cpp.server"] if kind == "F16" else ["-c", WITHOUT_AMX]
+    start = [rivals, *run, "--model", str(folder / f"{kind}.gguf"), "--n_ctx", "1024"]
     # by default each new request ends the one that is being answered
     threads = ["--n_threads", "2", "--n_threads_batch", "2", "--interrupt_requests", "false"]
     return [*start, *threads, *listen], "model"
@@ -102,6 +115,10 @@ def running(command: list[str], port: int):
             except OSError:
                 time.sleep(0.2)
         yield server
+    except aiohttp.ClientError as error:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            raise RuntimeError(f"its process ended, exit code {server.wait(5)}") from None
+        raise error
     finally:
         server.terminate()
         server.wait()
@@ -233,7 +250,7 @@ def main() -> None:
         try:
             rows[name] = contend(name, folder, options, crowds)
         except (RuntimeError, aiohttp.ClientError) as error:
-            rows[name] = [[name, "–", f"failed: {' '.join(str(error).split())[-200:]}", "", "", ""]]
+            rows[name] = [[name, "–", f"failed: {' '.join(str(error).split())[-300:]}", "", "", ""]]
         kept.write_text(json.dumps(rows))
     ordered = [row for name in CONTENDERS for row in rows.get(name, [])]
     columns = [
