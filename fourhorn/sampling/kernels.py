@@ -17,6 +17,7 @@ from typing import Any
 from fourhorn.sampling.attention import attend, attend_tile, fetch_keys_values, store_keys_values
 from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.layout import (
+    BLOCK,
     C_ATTN,
     C_FC,
     C_PROJ,
@@ -148,9 +149,16 @@ def linear_phase(
 
 
 @inner
-def head_start(shape: Any, layer: Any, slot: Any, head: Any) -> Any:
-    """Where the keys (and values) of a slot's head begin in the cache of one layer, in bytes."""
-    return ((layer * shape.n_slots + slot) * shape.n_head + head) * shape.n_ctx * shape.head_size * 2
+def keys_of(shape: Any, buffers: Any, layer: Any, slot: Any, head: Any) -> Any:
+    """Where the keys of a slot's head begin in the cache; their values lie `all_heads` bytes after."""
+    first = slot * (shape.n_ctx // BLOCK) * shape.n_layer + layer
+    return buffers.cache + (2 * first * shape.n_head + head) * 2 * BLOCK * shape.head_size
+
+
+@inner
+def all_heads(shape: Any) -> Any:
+    """Bytes of the keys, or the values, of 64 positions in one layer."""
+    return shape.n_head * 2 * BLOCK * shape.head_size
 
 
 @inner
@@ -158,14 +166,14 @@ def cache_phase(
     shape: Any, buffers: Any, this: Any, counters: Any, phase: Any, layer: Any, job: Any, scratch: Any
 ) -> None:
     """New keys and values into the cache, where rows of one slot see each other."""
-    C, D = shape.n_embd, shape.head_size
+    C, D, after = shape.n_embd, shape.head_size, all_heads(shape)
+    step = 2 * shape.n_layer * after
     piece, n_own = next_piece(counters, phase, this.n_rows), 0
     while piece >= 0:
         for head in range(shape.n_head):
-            start = head_start(shape, layer, entry(job, SLOTS, piece), head)
-            at = buffers.wide + 4 * (3 * piece * C + C + head * D)
-            keys, values = buffers.keys + start, buffers.values + start
-            store_keys_values(at, at + 4 * C, keys, values, entry(job, POSITIONS, piece), D, scratch)
+            keys = keys_of(shape, buffers, layer, entry(job, SLOTS, piece), head)
+            at, position = buffers.wide + 4 * (3 * piece * C + C + head * D), entry(job, POSITIONS, piece)
+            store_keys_values(at, at + 4 * C, keys, keys + after, step, position, D, scratch)
         n_own += 1
         piece = next_piece(counters, phase, this.n_rows)
     phase_done(counters, phase, this.n_rows, n_own)
@@ -178,26 +186,27 @@ def attention_phase(
     """Every head of every row; neighbouring pieces share a head, whose keys stay in the cache of the core."""
     n_items = this.n_spans if this.n_spans > 0 else this.n_rows
     C, D, n_pieces = shape.n_embd, shape.head_size, n_items * shape.n_head
+    after = all_heads(shape)
+    step = 2 * shape.n_layer * after
     piece, n_own = next_piece(counters, phase, n_pieces), 0
     while piece >= 0:
         head, item = piece // n_items, piece % n_items
         row = entry(job, FIRSTS, item) if this.n_spans > 0 else item
-        start = head_start(shape, layer, entry(job, SLOTS, row), head)
-        keys, values, position = buffers.keys + start, buffers.values + start, entry(job, POSITIONS, row)
+        keys = keys_of(shape, buffers, layer, entry(job, SLOTS, row), head)
+        values, position = keys + after, entry(job, POSITIONS, row)
         query, out = buffers.wide + 4 * (3 * row * C + head * D), buffers.mixed + 4 * (row * C + head * D)
         if this.apart:
-            store_keys_values(query + 4 * C, query + 8 * C, keys, values, position, D, scratch)
+            store_keys_values(query + 4 * C, query + 8 * C, keys, values, step, position, D, scratch)
         later = piece + shape.n_threads
         if this.apart and later < n_pieces:
             row = later % n_items
-            start = head_start(shape, layer, entry(job, SLOTS, row), later // n_items)
-            fetch_keys_values(buffers.keys + start, buffers.values + start, entry(job, POSITIONS, row), D)
+            following = keys_of(shape, buffers, layer, entry(job, SLOTS, row), later // n_items)
+            fetch_keys_values(following, following + after, entry(job, POSITIONS, row), D)
         if this.n_spans > 0:
-            attend_tile(
-                query, 12 * C, keys, values, D, position, entry(job, LENGTHS, item), out, 4 * C, scratch
-            )
+            n = entry(job, LENGTHS, item)
+            attend_tile(query, 12 * C, keys, values, step, D, position, n, out, 4 * C, scratch)
         else:
-            attend(query, keys, values, D, position + 1, out, scratch)
+            attend(query, keys, values, step, D, position + 1, out, scratch)
         n_own += 1
         piece = next_piece(counters, phase, n_pieces)
     phase_done(counters, phase, n_pieces, n_own)

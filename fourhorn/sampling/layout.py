@@ -12,6 +12,7 @@ LINE = 64  # bytes of a cache line
 PHASE_BYTES = 2 * LINE  # two counters, each alone in its cache line
 # Rows of a job: one column for each row of the pass (firsts and lengths: for each span); the last holds a `Pass`.
 TOKENS, SLOTS, POSITIONS, WANTED, EVERY, FIRSTS, LENGTHS, PASS, JOB_ROWS = range(9)
+BLOCK = 64  # positions of a slot that lie together in the cache
 MAX_ROWS = 512  # tokens read in one pass
 N_JOBS = 4  # in the ring
 CLOSED = -1  # instead of the newest job's number: there will be no more
@@ -47,8 +48,7 @@ class Buffers(NamedTuple):
     ln_f_bias: int
     head: int
     head_scales: int
-    keys: int
-    values: int
+    cache: int  # see `fourhorn.sampling.attention`
     x: int  # (rows, C)
     wide: int  # (rows, 4C): q·k·v, then the MLP's inside
     mixed: int  # (rows, C): attention's output

@@ -12,6 +12,7 @@ import ctypes
 import functools
 import hashlib
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,15 @@ from fourhorn.sampling.processor import cpu_name, feature_words
 from fourhorn.tokenizer.kernels.library import CACHE_VARIABLE, folders, read
 
 N_ARGUMENTS = {"post": 1, "work": 8, "draw_rows": 12}  # of the functions in `fourhorn.sampling.entries`
+_loading = threading.Lock()
 
 
 @functools.cache
 def function(name: str) -> Callable[..., int]:
     """A kernel that Python calls."""
     signature = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * N_ARGUMENTS[name])
-    return signature(engine().get_function_address(name))
+    with _loading:  # two threads must not load it twice: what the second forgot would be gone
+        return signature(engine().get_function_address(name))
 
 
 def check() -> None:

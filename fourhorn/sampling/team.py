@@ -88,10 +88,10 @@ def serve(
     addresses: list[int], control: Array, thread: int, awake: threading.Event, _kept: list[Array]
 ) -> None:
     """A worker's life. It holds what its addresses point at, since it may outlive the team by a moment."""
-    awake.wait()  # the first job loads the machine code, which may have to be compiled
-    work, seen = function("work"), 0
+    awake.wait()  # for the first job, which loads the machine code or compiles it
+    seen = 0
     while control[0] >= 0:
-        seen = work(*addresses, thread, seen)
+        seen = function("work")(*addresses, thread, seen)
         if seen < 0:
             return
         awake.clear()

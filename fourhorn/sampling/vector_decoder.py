@@ -2,7 +2,7 @@
 
 It does what `TorchDecoder` does and takes its place in the engine. Prompts are read in passes of up to 512 rows; the
 new tokens of all running sequences are one pass. Memory is the packed weights, the cache (pages are taken as they are
-filled) and about 20 MB of buffers. The model it was made from is not kept.
+filled, 64 tokens of a slot at a time) and about 20 MB of buffers. The model it was made from is not kept.
 
 In: a model with heads a multiple of 16 wide. Out: logits (rows, V) in float32; those of a
 small pass are overwritten by the next. Raises `UserError` for other shapes.
@@ -47,7 +47,8 @@ def why_not(config: GPT2Config) -> str | None:
 def grow(weight: Tensor, *sizes: int) -> Tensor:
     """The weight with zeros appended to its last dimensions until they have these sizes."""
     padding = [n for size, old in zip(sizes[::-1], weight.shape[::-1], strict=False) for n in (0, size - old)]
-    return torch.nn.functional.pad(weight.detach().float().cpu(), padding)
+    weight = weight.detach().float().cpu()
+    return torch.nn.functional.pad(weight, padding) if any(padding) else weight
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
@@ -88,14 +89,14 @@ class VectorDecoder:
         self.n_vocab, self.n_slots, self.lengths = config.n_vocab, n_slots, [0] * n_slots
         self._kept: list[Array] = []  # what the addresses below point at
         kind, head_kind = KINDS[precision], KINDS[head_precision(precision)]
-        padded = -(-self.n_ctx // 64) * 64
+        padded = -(-self.n_ctx // layout.BLOCK) * layout.BLOCK
         n_threads = n_threads or min(torch.get_num_threads(), os.cpu_count() or 1)
         self._shape = Shape(
             config.n_layer, config.n_head, -(-config.n_embd // GROUP) * GROUP, config.head_size,
             -(-config.n_vocab // 32) * 32, padded, n_slots, kind, head_kind, n_threads,
         )  # fmt: skip
-        cache = (config.n_layer, n_slots, config.n_head, padded * config.head_size)
-        self._keys, self._values = zeros(cache, np.uint16), zeros(cache, np.uint16)
+        of_block = (config.n_layer, 2, config.n_head, layout.BLOCK * config.head_size)
+        self._cache = zeros((n_slots, padded // layout.BLOCK, *of_block), np.uint16)
         self._few = zeros((FEW_LOGITS, self._shape.n_outputs), np.float32)
         table, head, head_scales = self._pack(model, precision)
         others = (
@@ -106,7 +107,7 @@ class VectorDecoder:
         give_back_freed()  # the copies that packing made
         self.n_weight_bytes = sum(array.nbytes for array in self._kept)
         buffers = self._make_buffers(others, head, head_scales)
-        self._team = Team(self._shape, table, buffers, [*self._kept, self._keys, self._values, self._few])
+        self._team = Team(self._shape, table, buffers, [*self._kept, self._cache, self._few])
 
     # ------------------------------------------------------------------------------------------------- Decoder
 
@@ -144,10 +145,15 @@ class VectorDecoder:
 
     def copy(self, source: int, target: int, length: int) -> None:
         """See `Decoder`."""
-        n = -(-length // 64) * 64 * self._shape.head_size  # whole blocks of keys
-        for buffer in (self._keys, self._values):
-            buffer[:, target, :, :n] = buffer[:, source, :, :n]
+        n = -(-length // layout.BLOCK)
+        self._cache[target, :n] = self._cache[source, :n]
         self.lengths[target] = length
+
+    @property
+    def n_cache_bytes(self) -> int:
+        """The memory that the slots' tokens fill."""
+        n_blocks = sum(-(-length // layout.BLOCK) for length in self.lengths)
+        return n_blocks * self._cache[0, 0].nbytes
 
     # ------------------------------------------------------------------------------------------------- one pass
 
@@ -226,10 +232,13 @@ class VectorDecoder:
                 packed.append((row, column, pack(weight, precision)))
                 bias = grow(linear.bias.view(parts, -1), n_outputs)
                 table[row, column + 2] = self._keep(bias.numpy().copy())
-        everything = zeros((sum(part.n_bytes for _, _, part in packed) + head.n_bytes,), np.uint8)
+        packed.append((-1, -1, head))
+        del head
+        everything = zeros((sum(part.n_bytes for _, _, part in packed),), np.uint8)
         self._kept.append(everything)
         end = 0
-        for row, column, part in [*packed, (-1, -1, head)]:
+        while packed:  # what is copied goes, so that there are never two of all
+            row, column, part = packed.pop(0)
             addresses = []
             for array in (part.codes, part.scales):
                 everything[end : end + array.nbytes] = array.reshape(-1).view(np.uint8)
@@ -248,8 +257,7 @@ class VectorDecoder:
             *others,
             head=head,
             head_scales=head_scales,
-            keys=self._keys.ctypes.data,
-            values=self._values.ctypes.data,
+            cache=self._cache.ctypes.data,
             x=self._keep(zeros((rows, C), np.float32)),
             wide=self._keep(zeros((rows, 4 * C), np.float32)),
             mixed=self._keep(zeros((rows, C), np.float32)),

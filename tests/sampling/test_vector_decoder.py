@@ -95,6 +95,16 @@ def test_a_copied_or_truncated_slot_continues_like_one_read_afresh(wide):
     assert decoder.lengths == [78, 78]
 
 
+def test_the_cache_fills_by_64_positions_of_a_slot(wide):
+    decoder = VectorDecoder(wide, 3)
+    filled = []
+    for slot, n in ((0, 64), (0, 1), (2, 10)):
+        decoder.read([slot], [tokens(n)])
+        filled.append(decoder.n_cache_bytes)
+    block = 2 * 2 * 2 * 64 * 64 * 2  # layers, keys and values, heads, positions, width, bytes
+    assert filled == [block, 2 * block, 3 * block]
+
+
 def test_a_slot_holds_its_whole_context_and_no_more(wide):
     decoder = VectorDecoder(wide, 1)
     decoder.read([0], [tokens(150)])
