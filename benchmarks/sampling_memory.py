@@ -3,10 +3,10 @@
     python benchmarks/sampling_memory.py --vocabulary FOLDER [--folder F]
 
 124M's shape, random weights, each precision in a process of its own: resident memory of Python with torch alone, then
-after 256 tokens of each of four sequences, beside the bytes of the weights and of the static cache of four contexts
-(which is taken as it is filled, so a part of it may not be there).
-Times are of whole processes: Python, torch, loading, packing, first token; with the compiled kernels in Numba's cache,
-and with an empty cache folder.
+after 256 tokens of each of four sequences, beside the bytes of the weights and of the cache that these tokens fill (in
+float32 of the whole static cache, four contexts). The peak comes while the weights are packed; the checkpoint's mapped
+file is a part of it. Times are of whole processes: Python, torch, loading, packing, first token; with the compiled
+kernels on disk, and with an empty folder.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pathlib import Path
 from table import write_table
 
 MEASURE = """
-import os, sys
+import os, resource, sys
 def resident(with_file=False):
     # the checkpoint's mapped file is left out before the end, when it should be gone, or be the weights
     total, counted = 0, True
@@ -44,13 +44,16 @@ model, tokenizer = load(sys.argv[1])
 parts.append(resident())
 engine = BatchEngine(model, tokenizer, max_sequences=4, precision=sys.argv[2])
 shape, n_bytes = model.config, 4 if sys.argv[2] == "float32" else 2
-n_weights = engine.decoder.n_weight_bytes if n_bytes == 2 else sum(p.numel() * 4 for p in model.parameters())
+is_packed = n_bytes == 2
+n_weights = engine.decoder.n_weight_bytes if is_packed else sum(p.numel() * 4 for p in model.parameters())
 del model
 params = SamplingParams(max_new_tokens=256, temperature=0.0, stop_at_eot=False)
 requests = [engine.submit(f"Number {i}", params) for i in range(4)]
 engine.run()
 parts.append(resident(with_file=True))
-print(*parts, n_weights / 1e6, 2 * 4 * n_bytes * shape.n_layer * shape.n_ctx * shape.n_embd / 1e6)
+static = 2 * 4 * n_bytes * shape.n_layer * shape.n_ctx * shape.n_embd
+n_cache = engine.decoder.n_cache_bytes if is_packed else static
+print(*parts, n_weights / 1e6, n_cache / 1e6, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1.024e-3)
 """
 FIRST = """
 import sys
@@ -90,16 +93,16 @@ def main() -> None:
         cold = "–"
         if precision == "int8":  # the compiled code is the same for every precision that has any
             with tempfile.TemporaryDirectory() as empty:
-                cold = f"{run(FIRST, folder / 'native', precision, NUMBA_CACHE_DIR=empty)[1]:.1f}"
+                cold = f"{run(FIRST, folder / 'native', precision, FOURHORN_CACHE_DIR=empty)[1]:.1f}"
         text, _ = run(MEASURE, folder / "native", precision)
-        bare, imported, loaded, after, weights, cache = (float(word) for word in text.split())
+        bare, imported, loaded, after, weights, cache, peak = (float(word) for word in text.split())
         over = after - bare - weights - cache
         parts = imported - bare, loaded - imported, over - (loaded - bare)
-        shown = (bare, after, weights, cache, over, *parts)
+        shown = (bare, after, weights, cache, over, *parts, peak)
         rows.append([precision, *(f"{x:.0f}" for x in shown), f"{warm:.1f}", cold])
     columns = [
         "precision", "Python + torch, MB", "with 4 × 256 tokens", "weights", "cache", "beyond all these",
-        "of it: imports", "tokenizer and modules", "compiled code and buffers", "first token, s",
+        "of it: imports", "tokenizer and modules", "compiled code and buffers", "peak", "first token, s",
         "first token, nothing compiled, s",
     ]  # fmt: skip
     write_table(__file__, "Memory and cold start of decoding", columns, rows, ["GPT-2 124M, random weights."])

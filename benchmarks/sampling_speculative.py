@@ -2,10 +2,10 @@
 
     python benchmarks/sampling_speculative.py CHECKPOINT --draft SMALLER --text TEXT [--precision float32]
 
-Prompts are the beginnings of held-out documents. Rounds of all ways alternate; shown are tokens per second of the
-middle round, and their ratio to no guesses in the same round. Every way must write the same text, token for token. In
-float32, where PyTorch may round a pass over several tokens otherwise than one over a single token, texts may part where
-two tokens were all but equally right: no farther than `NEAR` from being drawn.
+Prompts are the beginnings of held-out documents. All ways take turns at each prompt; shown are the middle tokens per
+second, and the middle of the ratios to no guesses at the same prompt in the same round. Every way must write the same
+text, token for token. In float32, where PyTorch may round a pass over several tokens otherwise than one over a single
+token, texts may part where two tokens were all but equally right: no farther than `NEAR` from being drawn.
 """
 
 import argparse
@@ -45,18 +45,14 @@ def make_engines(model, draft, tokenizer, options):
     }
 
 
-def run(engine, prompts, params):
-    """Tokens per second of decoding all prompts one after another, and what was written."""
-    written, seconds = [], 0.0
-    for i, prompt in enumerate(prompts):
-        request = engine.submit(prompt, params.but(seed=i))
-        while not request.tokens:
-            engine.step()
-        n, began = len(request.tokens), time.perf_counter()
-        engine.run()
-        seconds += time.perf_counter() - began
-        written.append(request.tokens)
-    return sum(len(tokens) - n for tokens in written) / seconds, written
+def run(engine, i, prompt, params):
+    """Tokens per second of decoding prompt i, and what was written."""
+    request = engine.submit(prompt, params.but(seed=i))
+    while not request.tokens:
+        engine.step()
+    n, began = len(request.tokens), time.perf_counter()
+    engine.run()
+    return (len(request.tokens) - n) / (time.perf_counter() - began), request.tokens
 
 
 def slacks(decoder, prompts, plain, other, params):
@@ -100,12 +96,14 @@ def main() -> None:
         params = SamplingParams(max_new_tokens=options.n_tokens, temperature=temperature, stop_at_eot=False)
         engines = make_engines(model, draft, tokenizer, options)
         for engine in engines.values():
-            run(engine, prompts[:1], params)
-        rates, texts_of = {name: [] for name in engines}, {}
+            run(engine, 0, prompts[0], params)
+        rates, texts_of = ({name: [] for name in engines} for _ in range(2))
         for _ in range(options.rounds):
-            for name, engine in engines.items():
-                rate, texts_of[name] = run(engine, prompts, params)
-                rates[name].append(rate)
+            for i, prompt in enumerate(prompts):
+                for name, engine in engines.items():
+                    rate, text = run(engine, i, prompt, params)
+                    rates[name].append(rate)
+                    texts_of[name][i:] = [text]
         plain = rates["no guesses"]
         for name, engine in engines.items():
             found = slacks(plain_decoder, prompts, texts_of["no guesses"], texts_of[name], params)

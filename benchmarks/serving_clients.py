@@ -33,6 +33,18 @@ CONTENDERS = [
     "transformers serve bfloat16, continuous batching", "llama.cpp server F16", "llama.cpp server Q8_0",
 ]  # fmt: skip
 
+WITHOUT_AMX = """
+import runpy
+import llama_cpp.llama_cpp as library
+make = library.llama_model_default_params
+def without():
+    options = make()
+    options.use_extra_bufts = False
+    return options
+library.llama_model_default_params = without
+runpy.run_module("llama_cpp.server", run_name="__main__")
+"""  # its AMX buffers end the process at the first decode of Q8_0
+
 
 def export(folder: Path, vocabulary: Path) -> None:
     """The same random weights for everybody."""
@@ -76,8 +88,11 @@ def command_of(name: str, folder: Path, rivals: str, port: int) -> tuple[list[st
         ]
         batching = ["--continuous-batching"] if "batching" in name else []
         return [*start, "--dtype", kind, "--device", "cpu", *batching, *listen], str(folder / "hf")
-    start = [rivals, "-m", "llama_cpp.server", "--model", str(folder / f"{kind}.gguf"), "--n_ctx", "1024"]
-    return [*start, "--n_threads", "2", "--n_threads_batch", "2", *listen], "model"
+    run = ["-m", "llama_cpp.server"] if kind == "F16" else ["-c", WITHOUT_AMX]
+    start = [rivals, *run, "--model", str(folder / f"{kind}.gguf"), "--n_ctx", "1024"]
+    # by default each new request ends the one that is being answered
+    threads = ["--n_threads", "2", "--n_threads_batch", "2", "--interrupt_requests", "false"]
+    return [*start, *threads, *listen], "model"
 
 
 @contextlib.contextmanager
@@ -100,6 +115,10 @@ def running(command: list[str], port: int):
             except OSError:
                 time.sleep(0.2)
         yield server
+    except aiohttp.ClientError as error:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            raise RuntimeError(f"its process ended, exit code {server.wait(5)}") from None
+        raise error
     finally:
         server.terminate()
         server.wait()
@@ -110,15 +129,21 @@ async def client(session, url, model, n_requests, n_tokens, number, times):
     for i in range(n_requests):
         prompt = f"{PROMPTS[(number + i) % len(PROMPTS)]} {number}"
         body = {"model": model, "prompt": prompt, "max_tokens": n_tokens, "temperature": 0, "stream": True}
-        last, first = time.perf_counter(), True
+        last, first, reason = time.perf_counter(), True, None
         async with session.post(url, json=body) as answer:
             if answer.status != 200:
                 raise RuntimeError(f"status {answer.status}: {(await answer.text())[:300]}")
             async for line in answer.content:
-                if line.startswith(b"data: {") and json.loads(line[6:]).get("choices"):
+                choices = json.loads(line[6:]).get("choices") if line.startswith(b"data: {") else None
+                if not choices:
+                    continue
+                reason = choices[0].get("finish_reason") or reason
+                if choices[0]["text"]:
                     now = time.perf_counter()
                     times["first" if first else "gap"].append(now - last)
                     last, first = now, False
+        if reason != "length":  # then the tokens are not those that are counted
+            raise RuntimeError(f"a completion ended early: {reason}")
 
 
 async def measure(url, model, n_clients, n_requests, n_tokens):
@@ -225,7 +250,7 @@ def main() -> None:
         try:
             rows[name] = contend(name, folder, options, crowds)
         except (RuntimeError, aiohttp.ClientError) as error:
-            rows[name] = [[name, "–", f"failed: {' '.join(str(error).split())[-200:]}", "", "", ""]]
+            rows[name] = [[name, "–", f"failed: {' '.join(str(error).split())[-300:]}", "", "", ""]]
         kept.write_text(json.dumps(rows))
     ordered = [row for name in CONTENDERS for row in rows.get(name, [])]
     columns = [

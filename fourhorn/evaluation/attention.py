@@ -19,9 +19,10 @@ from fourhorn.evaluation.strips import attend_head, scratch_bytes
 from fourhorn.evaluation.team import Shared, argument, available, next_piece, own_number, together
 from fourhorn.sampling.attention import attend_tile
 from fourhorn.sampling.compiling import inner
+from fourhorn.sampling.layout import BLOCK, TILE_SHAPES
 from fourhorn.sampling.processor import HAS_TILES
 from fourhorn.sampling.squares import interleave, turn
-from fourhorn.sampling.tiles import TILE_SHAPES, tile_configure, tile_release
+from fourhorn.sampling.tiles import tile_configure, tile_release
 from fourhorn.sampling.vectors import floats, load_floats, load_halves, store_floats, store_halves
 
 TILE_ROWS = 16
@@ -113,7 +114,7 @@ def attend_head_low(
         for r in range(n_rows):
             for i in range(0, D, 16):
                 store_floats(queries + 4 * (r * D + i), load_halves(q + (first + r) * q_row + 2 * i))
-        attend_tile(queries, 4 * D, keys, values, D, first, n_rows, result, 4 * D, buffer)
+        attend_tile(queries, 4 * D, keys, values, 2 * BLOCK * D, D, first, n_rows, result, 4 * D, buffer)
         for r in range(n_rows):
             for i in range(0, D, 16):
                 store_halves(out + (first + r) * out_row + 2 * i, load_floats(result + 4 * (r * D + i)))

@@ -25,7 +25,8 @@ from numba import cfunc
 from numba.core.errors import NumbaWarning
 
 from fourhorn.sampling.compiling import inner
-from fourhorn.sampling.pieces import LINE, look, take
+from fourhorn.sampling.layout import LINE
+from fourhorn.sampling.pieces import look, take
 from fourhorn.sampling.processor import cpu_features
 
 HAS_WIDE_VECTORS = "avx512f" in cpu_features()  # 32 registers of 16 lanes

@@ -1,14 +1,17 @@
 """Attention of one row and head over its slot's cached keys and values, in vector code.
 
-§2.3. Keys lie in blocks of 16 positions, bfloat16 pairs of neighbouring dimensions side by side, so that 16 positions
-are scored by one dot product of pairs; values lie in pairs of neighbouring positions, for the same reason.
+§2.3. Keys lie in 16 positions, bfloat16 pairs of neighbouring dimensions side by side, so that 16 positions are scored
+by one dot product of pairs; values lie in pairs of neighbouring positions, for the same reason.
 
-    keys    (n_ctx / 16, D / 2, 16, 2)        values    (n_ctx / 2, D, 2)        per layer, slot and head
+    cache   (slots, n_ctx / 64, layers, 2, heads, 64 D)
+    keys    (4, D / 2, 16, 2)        values    (32, D, 2)        of 64 positions and a head
+
+So the memory that a sequence takes grows with it, and all that a short one needs in a layer lies together.
 
 A prompt's rows are attended to sixteen at a time in tiles, where there are tiles.
 
-In: addresses, D a multiple of 16 (of 32 for tiles), n_ctx of 64. Out: float32. Softmax weights are rounded to bfloat16,
-their sums are not.
+In: addresses of the first 64 positions, the bytes from there to the next 64; D a multiple of 16 (of 32 for tiles).
+Out: float32. Softmax weights are rounded to bfloat16, their sums are not.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -19,6 +22,7 @@ import numpy as np
 
 from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.fetching import prefetch_far
+from fourhorn.sampling.layout import BLOCK
 from fourhorn.sampling.rows import halve
 from fourhorn.sampling.tiles import (
     dot_halves_046,
@@ -55,38 +59,37 @@ from fourhorn.sampling.vectors import (
     sum_lanes,
 )
 
-FETCHED = 1 << 14  # bytes of keys, and of values, that are fetched ahead
-
 
 @inner
 def store_keys_values(
-    k: Any, v: Any, keys: Any, values: Any, position: Any, head_size: Any, buffer: Any
+    k: Any, v: Any, keys: Any, values: Any, block_step: Any, position: Any, head_size: Any, buffer: Any
 ) -> None:
     """Put one row's key and value of one head (float32) where its slot of the cache keeps that head's."""
     halve(k, buffer, head_size)
     halve(v, buffer + 2 * head_size, head_size)
-    to = keys + (position // 16) * head_size * 32 + (position % 16) * 4
+    block, position = position // BLOCK * block_step, position % BLOCK
+    to = keys + block + (position // 16) * head_size * 32 + (position % 16) * 4
     for pair in range(head_size // 2):
         store_int(to + 64 * pair, load_int(buffer + 4 * pair))
-    to = values + (position // 2) * head_size * 4 + (position % 2) * 2
+    to = values + block + (position // 2) * head_size * 4 + (position % 2) * 2
     for i in range(head_size):
         store_half(to + 4 * i, load_half(buffer + 2 * head_size + 2 * i))
 
 
 @inner
 def fetch_keys_values(keys: Any, values: Any, position: Any, head_size: Any) -> None:
-    """Ask for what a row at this position will read, or for its beginning: the processor foresees no such jump."""
-    for i in range(0, min((position // 16 + 1) * head_size * 32, FETCHED), 64):
+    """Ask for what a row at this position will read first: the processor foresees no such jump."""
+    for i in range(0, (min(position, BLOCK - 1) // 16 + 1) * head_size * 32, 64):
         prefetch_far(keys + i)
         prefetch_far(values + i)
 
 
 @inner
-def score(query: Any, keys: Any, head_size: Any, n: Any, scores: Any) -> Any:
+def score(query: Any, keys: Any, block_step: Any, head_size: Any, n: Any, scores: Any) -> Any:
     """q·k of the first n positions, -1e30 up to a multiple of 16; the largest."""
     largest, block = floats(-1e30), 32 * head_size
     for start in range(0, n - 63, 64):
-        k = keys + start * head_size * 2
+        k = keys + start // BLOCK * block_step
         a, b, c, d = floats(0.0), floats(0.0), floats(0.0), floats(0.0)
         for pair in range(head_size // 2):
             q, at = ints(load_int(query + 4 * pair)), k + 64 * pair
@@ -101,7 +104,7 @@ def score(query: Any, keys: Any, head_size: Any, n: Any, scores: Any) -> Any:
         store_floats(to + 192, d)
         largest = maximum(largest, maximum(maximum(a, b), maximum(c, d)))
     for start in range(n // 64 * 64, n, 16):
-        k, a = keys + start * head_size * 2, floats(0.0)
+        k, a = keys + n // BLOCK * block_step + start % BLOCK * head_size * 2, floats(0.0)
         for pair in range(head_size // 2):
             a = dot_halves(a, load_ints(k + 64 * pair), ints(load_int(query + 4 * pair)))
         a = keep_first(a, n - start, -1e30)
@@ -111,14 +114,16 @@ def score(query: Any, keys: Any, head_size: Any, n: Any, scores: Any) -> Any:
 
 
 @inner
-def attend(query: Any, keys: Any, values: Any, head_size: Any, n: Any, out: Any, buffer: Any) -> None:
+def attend(
+    query: Any, keys: Any, values: Any, block_step: Any, head_size: Any, n: Any, out: Any, buffer: Any
+) -> None:
     """One head's output for a row that sees the first n positions; the buffer holds 1 KiB and 6 bytes per position."""
     scale = floats(np.float32(1.0) / np.sqrt(np.float32(head_size)))
     for i in range(0, head_size, 16):
         store_halves(buffer + 2 * i, mul(load_floats(query + 4 * i), scale))
     padded = (n + 15) // 16 * 16
     scores, weights = buffer + 1024, buffer + 1024 + 4 * padded
-    largest = floats(score(buffer, keys, head_size, n, scores))
+    largest = floats(score(buffer, keys, block_step, head_size, n, scores))
     total = floats(0.0)
     for i in range(0, padded, 16):
         weight = exp(sub(load_floats(scores + 4 * i), largest))
@@ -127,19 +132,20 @@ def attend(query: Any, keys: Any, values: Any, head_size: Any, n: Any, out: Any,
     inverse = floats(np.float32(1.0) / sum_lanes(total))
     for i in range(0, head_size, 16):
         even, odd = floats(0.0), floats(0.0)
-        at = values + 4 * i
-        for pair in range(0, padded // 2, 2):
-            even = dot_halves(even, load_ints(at), ints(load_int(weights + 4 * pair)))
-            odd = dot_halves(odd, load_ints(at + 4 * head_size), ints(load_int(weights + 4 * pair + 4)))
-            at += 8 * head_size
+        for start in range(0, padded, BLOCK):
+            at, w = values + start // BLOCK * block_step + 4 * i, weights + 2 * start
+            for pair in range(0, min(padded - start, BLOCK) // 2, 2):
+                even = dot_halves(even, load_ints(at), ints(load_int(w + 4 * pair)))
+                odd = dot_halves(odd, load_ints(at + 4 * head_size), ints(load_int(w + 4 * pair + 4)))
+                at += 8 * head_size
         store_floats(out + 4 * i, mul(add(even, odd), inverse))
 
 
 @inner
-def tile_scores(query: Any, keys: Any, head_size: Any, padded: Any, scores: Any) -> None:
+def tile_scores(query: Any, keys: Any, block_step: Any, head_size: Any, padded: Any, scores: Any) -> None:
     """q·k of 16 rows with all positions: (16, padded)."""
     for start in range(0, padded, 32):
-        k = keys + 2 * start * head_size
+        k = keys + start // BLOCK * block_step + 2 * (start % BLOCK) * head_size
         zero_0()
         zero_1()
         for i in range(0, 2 * head_size, 64):
@@ -174,8 +180,8 @@ def tile_softmax(scores: Any, weights: Any, inverses: Any, n_rows: Any, first: A
 
 @inner
 def attend_tile(
-    queries: Any, query_stride: Any, keys: Any, values: Any, head_size: Any, first: Any, n_rows: Any, out: Any,
-    out_stride: Any, buffer: Any,
+    queries: Any, query_stride: Any, keys: Any, values: Any, block_step: Any, head_size: Any, first: Any, n_rows: Any,
+    out: Any, out_stride: Any, buffer: Any,
 ) -> None:  # fmt: skip
     """One head's outputs for up to 16 rows at positions `first` and after; the buffer holds 96 bytes per position."""
     padded = (first + n_rows + 63) // 64 * 64
@@ -187,13 +193,13 @@ def attend_tile(
         for i in range(0, head_size, 16):
             value = mul(load_floats(queries + row * query_stride + 4 * i), scale)
             store_halves(query + 2 * (row * head_size + i), value)
-    tile_scores(query, keys, head_size, padded, scores)
+    tile_scores(query, keys, block_step, head_size, padded, scores)
     tile_softmax(scores, weights, inverses, n_rows, first, padded)
     for i in range(0, head_size, 32):
         zero_0()
         zero_1()
         for start in range(0, padded, 32):
-            v = values + 2 * start * head_size + 4 * i
+            v = values + start // BLOCK * block_step + 2 * (start % BLOCK) * head_size + 4 * i
             load_4(weights + 2 * start, 2 * padded)
             load_6(v, 4 * head_size)
             dot_halves_046()

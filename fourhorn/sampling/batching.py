@@ -269,7 +269,7 @@ class BatchEngine:
         if not ready:
             return
         started, before = time.perf_counter(), self.n_new_tokens
-        guessed = self.drafter is not None and (self.always_guess or self.payoff.guess())
+        guessed = self.drafter is not None and (self.always_guess or self.payoff.guess(len(ready)))
         guesses = [self._guesses(r) if guessed else [] for r in ready]
         tokens = [self._unread(r) + guess for r, guess in zip(ready, guesses, strict=True)]
         if any(guesses):
@@ -278,7 +278,7 @@ class BatchEngine:
         else:
             self._draw(ready, self.decoder.read([r.slot for r in ready], tokens))
         if self.drafter is not None:
-            self.payoff.note(guessed, self.n_new_tokens - before, started)
+            self.payoff.note(guessed, len(ready), self.n_new_tokens - before, started)
 
     def _guesses(self, request: Request) -> list[int]:
         """Tokens that may follow: no more than are wanted, and than the context holds."""

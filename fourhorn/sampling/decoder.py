@@ -80,20 +80,16 @@ def make_decoder(
 
 @functools.cache
 def vector_kernels() -> Any:
-    """The module of the fast decoder, or None, said once, where Numba cannot be used."""
+    """The module of the fast decoder, or None, said once, where its kernels can neither be loaded nor compiled."""
     try:
-        from fourhorn.sampling import compiling, vector_decoder
+        from fourhorn.sampling import library, vector_decoder
+
+        library.check()
     except ImportError as error:
         print(
             f"fourhorn: sampling runs in PyTorch alone, without the fast kernels ({error}).", file=sys.stderr
         )
         return None
-    if not compiling.cached:
-        print(
-            "fourhorn: Numba finds no folder that it may write to, so the fast kernels are compiled anew in every "
-            "process (half a minute). Set NUMBA_CACHE_DIR to a writable folder.",
-            file=sys.stderr,
-        )
     return vector_decoder
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.fetching import prefetch, prefetch_far
+from fourhorn.sampling.layout import GROUPS_AT_ONCE
 from fourhorn.sampling.processor import HAS_TILES
 from fourhorn.sampling.products import AHEAD, FEW_ROWS, finish, finish_tile
 from fourhorn.sampling.quantize import BYTES, NIBBLES
@@ -49,8 +50,6 @@ from fourhorn.sampling.vectors import (
 )
 
 EXCESS = -0x7F7F7F80  # 128 in each of four bytes: `x ^ EXCESS` makes codes of signed bytes, and back
-GROUPS_AT_ONCE = 4  # whose products wait in the core's cache until they are scaled
-BUFFER_BYTES = (2 + GROUPS_AT_ONCE) * 2048  # totals, products, unpacked nibbles
 scale_8_bytes, scale_16_bytes = make_scale(BYTES)
 scale_8_nibbles, scale_16_nibbles = make_scale(NIBBLES)
 

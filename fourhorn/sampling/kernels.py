@@ -12,81 +12,52 @@ logits. The plain twin is `TorchDecoder` on `quantize.round_trip`.
 
 # mypy: disable-error-code="no-untyped-call, call-arg"
 
-from typing import Any, NamedTuple
-
-from numba.np.unsafe.ndarray import to_fixed_tuple
+from typing import Any
 
 from fourhorn.sampling.attention import attend, attend_tile, fetch_keys_values, store_keys_values
 from fourhorn.sampling.compiling import inner
+from fourhorn.sampling.layout import (
+    BLOCK,
+    C_ATTN,
+    C_FC,
+    C_PROJ,
+    EVERY,
+    FIRSTS,
+    LENGTHS,
+    LN_1,
+    LN_2,
+    MLP_PROJ,
+    N_COLUMNS,
+    OWN_BYTES,
+    PASS,
+    PHASES_PER_LAYER,
+    POSITIONS,
+    SLOTS,
+    TOKENS,
+    WANTED,
+    Buffers,
+    Pass,
+    Shape,
+)
 from fourhorn.sampling.linear import linear_pair
 from fourhorn.sampling.pieces import next_piece, phase_done
 from fourhorn.sampling.processor import HAS_TILES
 from fourhorn.sampling.products import ADD, FEW_ROWS, GELU, STORE, Rounded
 from fourhorn.sampling.quantize import HALVES, NIBBLES
+from fourhorn.sampling.reading import (
+    buffers_numbers,
+    column,
+    entry,
+    matrix_numbers,
+    number,
+    pass_numbers,
+    shape_numbers,
+)
 from fourhorn.sampling.rows import embed, halve, normalize, quantize_row
 from fourhorn.sampling.tiles import tile_configure, tile_release
 
-# Columns of the table of layers: addresses of layer-normalization weights, then codes, scales and bias of each matrix.
-LN_1, LN_2, C_ATTN, C_PROJ, C_FC, MLP_PROJ, N_COLUMNS = 0, 2, 4, 7, 10, 13, 16
-PHASES_PER_LAYER, PHASES_AROUND = 10, 3
-# Rows of a job: one column for each row of the pass (firsts and lengths: for each span); the last holds a `Pass`.
-TOKENS, SLOTS, POSITIONS, WANTED, EVERY, FIRSTS, LENGTHS, PASS, JOB_ROWS = range(9)
-OWN_BYTES = (
-    144  # of a thread's scratch per channel: 16 rows of 4C halves (tiles read whole blocks), scales, sums
-)
 STRETCH_BYTES = 3 << 18  # of rows
 PIECE_BYTES = 1 << 18  # of weights, at most: about 10 µs
-
-
-class Shape(NamedTuple):
-    """Sizes that stay the same from pass to pass."""
-
-    n_layer: int
-    n_head: int
-    n_embd: int  # of the model, padded to a multiple of 64
-    head_size: int
-    n_outputs: int  # of the head, a multiple of 32
-    n_ctx: int  # of a slot, a multiple of 64
-    n_slots: int
-    kind: int  # of the layers' weights
-    head_kind: int
-    n_threads: int
-
-
-class Buffers(NamedTuple):
-    """Addresses that stay the same from pass to pass."""
-
-    positions: int  # wpe, float32
-    ln_f: int
-    ln_f_bias: int
-    head: int
-    head_scales: int
-    keys: int
-    values: int
-    x: int  # (rows, C)
-    wide: int  # (rows, 4C): q·k·v, then the MLP's inside
-    mixed: int  # (rows, C): attention's output
-    rounded: int  # (rows, 4C) bytes or halves
-    row_scales: int
-    row_sums: int
-    scratch: int  # a part for each thread
-    scratch_bytes: int
-    tile_shapes: int
-
-
-class Pass(NamedTuple):
-    """What this pass reads."""
-
-    n_rows: int
-    n_logits: int
-    n_spans: int  # stretches of up to 16 rows of one slot that are attended to together; 0 for single rows
-    apart: int  # is every row of another slot?
-    as_bytes: int  # round rows to bytes for byte weights (decoding), or widen the weights (reading prompts)
-    head_as_bytes: int
-    logits: int
-
-
-N_SHAPE, N_BUFFERS, N_PASS = len(Shape._fields), len(Buffers._fields), len(Pass._fields)
 
 
 @inner
@@ -97,7 +68,7 @@ def embed_phase(shape: Any, buffers: Any, this: Any, counters: Any, phase: Any, 
         to = buffers.x + 4 * piece * shape.n_embd
         embed(
             shape.head_kind, buffers.head, buffers.head_scales, buffers.positions,
-            job[TOKENS, piece], job[POSITIONS, piece], to, shape.n_embd,
+            entry(job, TOKENS, piece), entry(job, POSITIONS, piece), to, shape.n_embd,
         )  # fmt: skip
         n_own += 1
         piece = next_piece(counters, phase, this.n_rows)
@@ -130,12 +101,16 @@ def round_phase(
         own = scratch + buffers.scratch_bytes - OWN_BYTES * shape.n_embd
         rounded = Rounded(own, own + 128 * shape.n_embd, own + 136 * shape.n_embd)
         for row in range(n_chosen):
-            round_row(kind, source + 4 * chosen[row] * n, n, n_true, weight, bias, rounded, row, scratch)
+            round_row(
+                kind, source + 4 * number(chosen, row) * n, n, n_true, weight, bias, rounded, row, scratch
+            )
         return rounded
     rounded = Rounded(buffers.rounded, buffers.row_scales, buffers.row_sums)
     piece, n_own = next_piece(counters, phase, n_chosen), 0
     while piece >= 0:
-        round_row(kind, source + 4 * chosen[piece] * n, n, n_true, weight, bias, rounded, piece, scratch)
+        round_row(
+            kind, source + 4 * number(chosen, piece) * n, n, n_true, weight, bias, rounded, piece, scratch
+        )
         n_own += 1
         piece = next_piece(counters, phase, n_chosen)
     phase_done(counters, phase, n_chosen, n_own)
@@ -157,7 +132,8 @@ def linear_phase(
     stretch = max(32, STRETCH_BYTES // (2 * n_inputs) // 32 * 32) if meets == HALVES else n_rows
     piece, n_own = next_piece(counters, phase, n_pieces), 0
     while piece >= 0:
-        for row in range(0, n_rows, stretch):
+        for part in range((n_rows + stretch - 1) // stretch):
+            row = part * stretch
             some = Rounded(rounded.codes + 2 * row * n_inputs, rounded.scales, rounded.sums)
             end = min(piece * size + size, n_pairs)
             for pair in range(piece * size, end):
@@ -173,9 +149,16 @@ def linear_phase(
 
 
 @inner
-def head_start(shape: Any, layer: Any, slot: Any, head: Any) -> Any:
-    """Where the keys (and values) of a slot's head begin in the cache of one layer, in bytes."""
-    return ((layer * shape.n_slots + slot) * shape.n_head + head) * shape.n_ctx * shape.head_size * 2
+def keys_of(shape: Any, buffers: Any, layer: Any, slot: Any, head: Any) -> Any:
+    """Where the keys of a slot's head begin in the cache; their values lie `all_heads` bytes after."""
+    first = slot * (shape.n_ctx // BLOCK) * shape.n_layer + layer
+    return buffers.cache + (2 * first * shape.n_head + head) * 2 * BLOCK * shape.head_size
+
+
+@inner
+def all_heads(shape: Any) -> Any:
+    """Bytes of the keys, or the values, of 64 positions in one layer."""
+    return shape.n_head * 2 * BLOCK * shape.head_size
 
 
 @inner
@@ -183,14 +166,14 @@ def cache_phase(
     shape: Any, buffers: Any, this: Any, counters: Any, phase: Any, layer: Any, job: Any, scratch: Any
 ) -> None:
     """New keys and values into the cache, where rows of one slot see each other."""
-    C, D = shape.n_embd, shape.head_size
+    C, D, after = shape.n_embd, shape.head_size, all_heads(shape)
+    step = 2 * shape.n_layer * after
     piece, n_own = next_piece(counters, phase, this.n_rows), 0
     while piece >= 0:
         for head in range(shape.n_head):
-            start = head_start(shape, layer, job[SLOTS, piece], head)
-            at = buffers.wide + 4 * (3 * piece * C + C + head * D)
-            keys, values = buffers.keys + start, buffers.values + start
-            store_keys_values(at, at + 4 * C, keys, values, job[POSITIONS, piece], D, scratch)
+            keys = keys_of(shape, buffers, layer, entry(job, SLOTS, piece), head)
+            at, position = buffers.wide + 4 * (3 * piece * C + C + head * D), entry(job, POSITIONS, piece)
+            store_keys_values(at, at + 4 * C, keys, keys + after, step, position, D, scratch)
         n_own += 1
         piece = next_piece(counters, phase, this.n_rows)
     phase_done(counters, phase, this.n_rows, n_own)
@@ -203,24 +186,27 @@ def attention_phase(
     """Every head of every row; neighbouring pieces share a head, whose keys stay in the cache of the core."""
     n_items = this.n_spans if this.n_spans > 0 else this.n_rows
     C, D, n_pieces = shape.n_embd, shape.head_size, n_items * shape.n_head
+    after = all_heads(shape)
+    step = 2 * shape.n_layer * after
     piece, n_own = next_piece(counters, phase, n_pieces), 0
     while piece >= 0:
         head, item = piece // n_items, piece % n_items
-        row = job[FIRSTS, item] if this.n_spans > 0 else item
-        start = head_start(shape, layer, job[SLOTS, row], head)
-        keys, values, position = buffers.keys + start, buffers.values + start, job[POSITIONS, row]
+        row = entry(job, FIRSTS, item) if this.n_spans > 0 else item
+        keys = keys_of(shape, buffers, layer, entry(job, SLOTS, row), head)
+        values, position = keys + after, entry(job, POSITIONS, row)
         query, out = buffers.wide + 4 * (3 * row * C + head * D), buffers.mixed + 4 * (row * C + head * D)
         if this.apart:
-            store_keys_values(query + 4 * C, query + 8 * C, keys, values, position, D, scratch)
+            store_keys_values(query + 4 * C, query + 8 * C, keys, values, step, position, D, scratch)
         later = piece + shape.n_threads
         if this.apart and later < n_pieces:
             row = later % n_items
-            start = head_start(shape, layer, job[SLOTS, row], later // n_items)
-            fetch_keys_values(buffers.keys + start, buffers.values + start, job[POSITIONS, row], D)
+            following = keys_of(shape, buffers, layer, entry(job, SLOTS, row), later // n_items)
+            fetch_keys_values(following, following + after, entry(job, POSITIONS, row), D)
         if this.n_spans > 0:
-            attend_tile(query, 12 * C, keys, values, D, position, job[LENGTHS, item], out, 4 * C, scratch)
+            n = entry(job, LENGTHS, item)
+            attend_tile(query, 12 * C, keys, values, step, D, position, n, out, 4 * C, scratch)
         else:
-            attend(query, keys, values, D, position + 1, out, scratch)
+            attend(query, keys, values, step, D, position + 1, out, scratch)
         n_own += 1
         piece = next_piece(counters, phase, n_pieces)
     phase_done(counters, phase, n_pieces, n_own)
@@ -231,51 +217,50 @@ def block(
     shape: Any, table: Any, buffers: Any, this: Any, counters: Any, layer: Any, job: Any, scratch: Any
 ) -> None:
     """One Transformer block."""
-    C, n, kind, every = shape.n_embd, this.n_rows, shape.kind, job[EVERY]
+    C, n, kind, every = shape.n_embd, this.n_rows, shape.kind, column(job, EVERY)
     meets = kind if this.as_bytes else HALVES
     x, wide, mixed = buffers.x, buffers.wide, buffers.mixed
-    t, p = table[layer], 1 + PHASES_PER_LAYER * layer
-    rounded = round_phase(shape, buffers, counters, p, meets, x, every, n, C, t[LN_1], t[LN_1 + 1], scratch)
-    weights = (t[C_ATTN], t[C_ATTN + 1], t[C_ATTN + 2])
+    t, p = table + 8 * N_COLUMNS * layer, 1 + PHASES_PER_LAYER * layer
+    norm, bias = number(t, LN_1), number(t, LN_1 + 1)
+    rounded = round_phase(shape, buffers, counters, p, meets, x, every, n, C, norm, bias, scratch)
+    weights = matrix_numbers(t + 8 * C_ATTN)
     linear_phase(shape, counters, p + 1, kind, meets, weights, C, 3 * C, rounded, n, wide, STORE, scratch)
     if not this.apart:
         cache_phase(shape, buffers, this, counters, p + 2, layer, job, scratch)
     attention_phase(shape, buffers, this, counters, p + 3, layer, job, scratch)
     rounded = round_phase(shape, buffers, counters, p + 4, meets, mixed, every, n, C, 0, 0, scratch)
-    weights = (t[C_PROJ], t[C_PROJ + 1], t[C_PROJ + 2])
+    weights = matrix_numbers(t + 8 * C_PROJ)
     linear_phase(shape, counters, p + 5, kind, meets, weights, C, C, rounded, n, x, ADD, scratch)
-    rounded = round_phase(
-        shape, buffers, counters, p + 6, meets, x, every, n, C, t[LN_2], t[LN_2 + 1], scratch
-    )
-    weights = (t[C_FC], t[C_FC + 1], t[C_FC + 2])
+    norm, bias = number(t, LN_2), number(t, LN_2 + 1)
+    rounded = round_phase(shape, buffers, counters, p + 6, meets, x, every, n, C, norm, bias, scratch)
+    weights = matrix_numbers(t + 8 * C_FC)
     linear_phase(shape, counters, p + 7, kind, meets, weights, C, 4 * C, rounded, n, wide, GELU, scratch)
     rounded = round_phase(shape, buffers, counters, p + 8, meets, wide, every, n, 4 * C, 0, 0, scratch)
-    weights = (t[MLP_PROJ], t[MLP_PROJ + 1], t[MLP_PROJ + 2])
+    weights = matrix_numbers(t + 8 * MLP_PROJ)
     linear_phase(shape, counters, p + 9, kind, meets, weights, 4 * C, C, rounded, n, x, ADD, scratch)
 
 
 @inner
 def forward(shape: Any, table: Any, buffers: Any, job: Any, counters: Any, thread: Any) -> None:
-    """One thread's part of a pass: `Shape` and `Buffers` as arrays, the job (JOB_ROWS, n), zeroed counters."""
-    shape = Shape(*to_fixed_tuple(shape, N_SHAPE))
-    buffers = Buffers(*to_fixed_tuple(buffers, N_BUFFERS))
-    this = Pass(*to_fixed_tuple(job[PASS, :N_PASS], N_PASS))
-    at = counters.ctypes.data
+    """One thread's part of a pass: where `Shape`, `Buffers`, the job and zeroed counters are."""
+    shape = Shape(*shape_numbers(shape))
+    buffers = Buffers(*buffers_numbers(buffers))
+    this = Pass(*pass_numbers(column(job, PASS)))
     if HAS_TILES:
         tile_configure(buffers.tile_shapes)
     scratch = buffers.scratch + thread * buffers.scratch_bytes
-    embed_phase(shape, buffers, this, at, 0, job)
+    embed_phase(shape, buffers, this, counters, 0, job)
     for layer in range(shape.n_layer):
-        block(shape, table, buffers, this, at, layer, job, scratch)
+        block(shape, table, buffers, this, counters, layer, job, scratch)
     if this.n_logits > 0:
         C, last, kind = shape.n_embd, 1 + PHASES_PER_LAYER * shape.n_layer, shape.head_kind
         meets = kind if this.head_as_bytes else HALVES
         rounded = round_phase(
-            shape, buffers, at, last, meets, buffers.x, job[WANTED], this.n_logits, C, buffers.ln_f,
+            shape, buffers, counters, last, meets, buffers.x, column(job, WANTED), this.n_logits, C, buffers.ln_f,
             buffers.ln_f_bias, scratch,
         )  # fmt: skip
         linear_phase(
-            shape, at, last + 1, kind, meets, (buffers.head, buffers.head_scales, 0), C, shape.n_outputs, rounded,
+            shape, counters, last + 1, kind, meets, (buffers.head, buffers.head_scales, 0), C, shape.n_outputs, rounded,
             this.n_logits, this.logits, STORE, scratch,
         )  # fmt: skip
     if HAS_TILES:

@@ -12,7 +12,8 @@ from typing import Any
 
 from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.halves import pair_halves_rows
-from fourhorn.sampling.integers import BUFFER_BYTES, EXCESS, pair_bytes_rows, unpack_group
+from fourhorn.sampling.integers import EXCESS, pair_bytes_rows, unpack_group
+from fourhorn.sampling.layout import BUFFER_BYTES
 from fourhorn.sampling.quantize import BYTES, HALVES, NIBBLES
 from fourhorn.sampling.vectors import (
     and_ints,

@@ -13,11 +13,10 @@ from llvmlite import ir
 from numba import types
 
 from fourhorn.sampling.compiling import inner
+from fourhorn.sampling.layout import LINE, PHASE_BYTES
 from fourhorn.sampling.processor import IS_X86
 from fourhorn.sampling.vectors import ADDRESS, at, call, operation
 
-LINE = 64  # bytes of a cache line
-PHASE_BYTES = 2 * LINE  # two counters, each alone in its cache line
 SPINS = 100  # about 5 µs
 _i32, _i64 = ir.IntType(32), ir.IntType(64)
 

@@ -5,21 +5,29 @@ process its registers. NUMBA_CPU_NAME and NUMBA_CPU_FEATURES, which tell Numba t
 """
 
 import ctypes
+import os
 import platform
 import sys
 
 from llvmlite import binding
-from numba.core import config
+
+
+def cpu_name() -> str:
+    """The processor that Numba compiles for."""
+    return os.environ.get("NUMBA_CPU_NAME") or str(binding.get_host_cpu_name())
+
+
+def feature_words() -> str:
+    """Its features, as LLVM takes them: +this,-that."""
+    chosen = os.environ.get("NUMBA_CPU_FEATURES")
+    if chosen is None:
+        chosen = "" if cpu_name() == "generic" else binding.get_host_cpu_features().flatten()
+    return str(chosen)
 
 
 def cpu_features() -> set[str]:
-    """What Numba compiles for: this processor's features, or those of NUMBA_CPU_FEATURES."""
-    chosen, name = getattr(config, "CPU_FEATURES", None), getattr(config, "CPU_NAME", None)
-    if chosen is not None:
-        return {word[1:] for word in chosen.split(",") if word.startswith("+")}
-    if name == "generic":
-        return set()
-    return {name for name, present in binding.get_host_cpu_features().items() if present}
+    """The features that are there."""
+    return {word[1:] for word in feature_words().split(",") if word.startswith("+")}
 
 
 def _grant_tiles() -> bool:

@@ -43,6 +43,14 @@ class Packed:
         return self.codes.nbytes + self.scales.nbytes
 
 
+def padded(array: Tensor, *, rows: int = 0, columns: int = 0) -> Tensor:
+    """The array with zeros appended to its last dimension and to its first: itself where there are none."""
+    if not rows and not columns:
+        return array
+    between = (0, 0) * (array.ndim - 2)
+    return torch.nn.functional.pad(array, (0, columns, *between, 0, rows))
+
+
 def check_precision(precision: str) -> None:
     """Refuse a word that is no precision."""
     if precision not in PRECISIONS:
@@ -51,7 +59,7 @@ def check_precision(precision: str) -> None:
 
 def quantize(weight: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
     """Codes (N, K/64, 64) as uint8, scales and offsets (N, K/64) as bfloat16; the last group is padded with zeros."""
-    weight = torch.nn.functional.pad(weight, (0, -weight.shape[1] % GROUP))
+    weight = padded(weight, columns=-weight.shape[1] % GROUP)
     parts = [
         _quantize(part, bits) for part in torch.split(weight, 256)
     ]  # small enough to stay in a core's cache
@@ -94,23 +102,28 @@ def decode(codes: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
 def pack(weight: Tensor, precision: str) -> Packed:
     """A weight in the kernels' order."""
     n_outputs, n_inputs = weight.shape
-    weight = torch.nn.functional.pad(weight.detach().float(), (0, 0, 0, -n_outputs % 32))
-    blocks, kind = weight.shape[0] // 16, KINDS[precision]
+    more, kind = -n_outputs % 32, KINDS[precision]
+    blocks = (n_outputs + more) // 16
     if kind == HALVES:
-        halves = weight.bfloat16().view(blocks, 16, n_inputs // 2, 2).transpose(1, 2).contiguous()
+        halves = (
+            padded(weight.detach().bfloat16(), rows=more)
+            .view(blocks, 16, n_inputs // 2, 2)
+            .transpose(1, 2)
+            .contiguous()
+        )
         return Packed(kind, n_outputs, n_inputs, halves.view(torch.uint8).numpy(), np.zeros(0, np.uint16))
-    codes, scale, offset = quantize(weight, 8 if kind == BYTES else 4)
+    columns = quantize(weight, 8 if kind == BYTES else 4)
+    codes, scale, offset = (padded(column, rows=more) for column in columns)
     # (blocks, 16, groups, rows, 4) → (blocks, groups, rows, 16, 4)
     codes = codes.view(blocks, 16, -1, GROUP // 4, 4).permute(0, 2, 3, 1, 4)
     if kind == BYTES:
         codes = codes ^ 128  # as signed bytes, code - 128; undone by `integers.EXCESS`
     if kind == NIBBLES:
         codes = codes[:, :, :8] | (codes[:, :, 8:] << 4)  # inputs 0–31 low, 32–63 high
-    columns = torch.stack(
-        (scale, offset) if kind == NIBBLES else (scale,)
-    )  # bytes: the offset is -128 scales
-    columns = columns.view(len(columns), blocks, 16, -1).permute(1, 3, 0, 2).contiguous()
-    scales = columns.view(torch.int16).numpy().view(np.uint16)
+    # bytes: the offset is -128 scales
+    both = torch.stack((scale, offset) if kind == NIBBLES else (scale,))
+    both = both.view(len(both), blocks, 16, -1).permute(1, 3, 0, 2).contiguous()
+    scales = both.view(torch.int16).numpy().view(np.uint16)
     return Packed(kind, n_outputs, n_inputs, codes.contiguous().numpy(), scales)
 
 

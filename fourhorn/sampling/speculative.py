@@ -10,14 +10,23 @@ After Leviathan et al. 2023 and Saxena's prompt look-up decoding 2023; the share
 acceptance test, which preserves the distribution but not the seed's text.
 """
 
+import statistics
 import time
+from array import array
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fourhorn.model.transformer import GPT2
 from fourhorn.sampling.decoder import make_decoder
 from fourhorn.sampling.request import Request
 
-TRIAL, PERIOD = 6, 96  # passes that measure the way not taken, and after how many passes again
+N_MEASURED, PERIOD = (
+    3,
+    24,
+)  # passes that measure the time without guesses; one more after so many with guesses
+# In passes without guesses: what each puts into the account, what is in at first, at most, and where a new try begins.
+ALLOWANCE, START, MOST, WORTH_A_TRY = 0.02, 4.0, 16.0, 2.0
 
 
 class Drafter(Protocol):
@@ -37,11 +46,16 @@ class PromptLookup:
     def propose(self, request: Request, n: int) -> list[int]:
         """See `Drafter`."""
         context = request.context
+        codes = array("q", context)
+        data, size = codes.tobytes(), codes.itemsize
         for length in range(min(self.longest, len(context) - 1), self.shortest - 1, -1):
-            suffix, last = context[-length:], context[-1]
-            for end in range(len(context) - 2, length - 2, -1):
-                if context[end] == last and context[end - length + 1 : end + 1] == suffix:
-                    return context[end + 1 : end + 1 + n]
+            suffix = data[-size * length :]
+            found = data.rfind(suffix, 0, len(data) - size)
+            while found % size > 0 and found > 0:  # between two tokens
+                found = data.rfind(suffix, 0, found + len(suffix) - 1)
+            if found >= 0:
+                after = found // size + length
+                return context[after : after + n]
         return []
 
 
@@ -72,31 +86,52 @@ class DraftModel:
 
 
 class Payoff:
-    """Are guesses worth their pass? Compares tokens per second with and without, and tries again now and then."""
+    """Are guesses worth their pass? They are tried on an allowance, so that they never cost more than that.
+
+    Each number of sequences has an account, in passes without guesses. Such a pass puts `ALLOWANCE` in. A pass with
+    guesses takes out what it lasted and puts in what its tokens would have lasted; while something is left, the next
+    pass has guesses too. So over any stretch guesses lose at most the allowance and one pass beyond the account, while
+    those that pay are in every pass but the few that measure the time without.
+    """
 
     def __init__(self) -> None:
-        self.rates: dict[bool, float] = {}
-        self.n_passes = self.n_guesses = self.n_right = 0
-        self._trial = {True: TRIAL, False: TRIAL}
+        self.n_guesses = self.n_right = 0
+        self._accounts: defaultdict[int, _Account] = defaultdict(_Account)
 
-    def guess(self) -> bool:
-        """Should the next pass have guesses?"""
-        self.n_passes += 1
-        for way in (False, True):
-            if self._trial[way] > 0:
-                self._trial[way] -= 1
-                return way
-        better = self.rates.get(True, 0.0) > self.rates.get(False, 0.0)
-        if self.n_passes % PERIOD == 0:
-            self._trial[not better] = TRIAL
-        return better
+    def guess(self, n_sequences: int) -> bool:
+        """Should the next pass, of so many sequences, have guesses?"""
+        account = self._accounts[n_sequences]
+        if account.balance <= 0:
+            account.trying = False
+        elif account.balance >= WORTH_A_TRY:
+            account.trying = True
+        measured = len(account.seconds) >= N_MEASURED and account.n_unmeasured < PERIOD
+        return measured and account.trying
 
-    def note(self, guessed: bool, n_tokens: int, started: float) -> None:
+    def note(self, guessed: bool, n_sequences: int, n_tokens: int, started: float) -> None:
         """A pass ended: how many tokens it yielded since `started` (time.perf_counter)."""
-        rate = n_tokens / max(time.perf_counter() - started, 1e-9)
-        self.rates[guessed] = 0.8 * self.rates.get(guessed, rate) + 0.2 * rate
+        seconds, account = time.perf_counter() - started, self._accounts[n_sequences]
+        if not guessed:
+            account.seconds.append(seconds)
+            account.n_unmeasured = 0
+            account.balance += ALLOWANCE
+        elif account.seconds:  # else guesses are in every pass, and nothing is to be decided
+            lasted = seconds / max(statistics.median(account.seconds), 1e-9)
+            account.balance += n_tokens / n_sequences - lasted
+            account.n_unmeasured += 1
+        account.balance = min(account.balance, MOST)
 
     @property
     def acceptance(self) -> float:
         """The share of guesses that were right."""
         return self.n_right / self.n_guesses if self.n_guesses else 0.0
+
+
+@dataclass(slots=True)
+class _Account:
+    balance: float = START
+    trying: bool = True
+    n_unmeasured: int = 0  # passes with guesses since the last without
+    seconds: deque[float] = field(
+        default_factory=lambda: deque(maxlen=5)
+    )  # of the last passes without guesses

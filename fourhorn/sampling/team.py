@@ -9,8 +9,6 @@ job is still the newest; the caller writes over a job only when nobody is inside
 arguments. Out: what the kernels write.
 """
 
-# mypy: disable-error-code="no-untyped-call"
-
 import threading
 import time
 import weakref
@@ -18,86 +16,49 @@ from typing import Any
 
 import numpy as np
 
-from fourhorn.sampling.compiling import kernel
-from fourhorn.sampling.kernels import (
+from fourhorn.sampling.layout import (
+    CLOSED,
     EVERY,
     JOB_ROWS,
+    LINE,
+    MAX_ROWS,
+    N_JOBS,
+    PHASE_BYTES,
     PHASES_AROUND,
     PHASES_PER_LAYER,
     Buffers,
     Shape,
-    forward,
 )
-from fourhorn.sampling.pieces import LINE, PHASE_BYTES, SPINS, give_way, look, pause, take
+from fourhorn.sampling.library import function
 
-N_JOBS = 4  # in the ring
-PATIENCE = 20_000  # pauses before a worker sleeps, about a millisecond
-CLOSED = -(1 << 40)
 Array = np.ndarray[Any, Any]
-
-
-@kernel
-def post(control: Any, n: Any) -> None:
-    """The next job is ready (n = 1), or there will be no more (n = `CLOSED`)."""
-    take(control.ctypes.data, n)
-
-
-@kernel
-def work(
-    shape: Any, table: Any, buffers: Any, jobs: Any, counters: Any, control: Any, thread: Any, seen: Any
-) -> Any:
-    """Run the newest job as thread 0; as another, join jobs until none has come for a while.
-
-    Returns the number of the last job seen, negative when there will be no more.
-    """
-    newest, idle = control.ctypes.data, 0
-    while idle < PATIENCE:
-        number = look(newest)
-        if number < 0:
-            return number
-        if number == seen:
-            pause()
-            idle += 1
-            if idle % SPINS == 0:
-                give_way()
-            continue
-        seen, idle, place = number, 0, number % N_JOBS
-        inside = newest + LINE * (1 + place)
-        take(inside, 1)
-        if look(newest) == seen:
-            forward(shape, table, buffers, jobs[place], counters[place], thread)
-        take(inside, -1)
-        if thread == 0:
-            break
-    return seen
 
 
 class Team:
     """The caller is thread 0 of `shape.n_threads`."""
 
-    def __init__(
-        self, shape: Shape, table: Array, buffers: Buffers, max_rows: int, memory: list[Array]
-    ) -> None:
+    def __init__(self, shape: Shape, table: Array, buffers: Buffers, memory: list[Array]) -> None:
         n_phases = PHASES_PER_LAYER * shape.n_layer + PHASES_AROUND
-        self._jobs = np.zeros((N_JOBS, JOB_ROWS, max_rows), np.int64)
-        self._jobs[:, EVERY] = np.arange(max_rows)
+        self._jobs = np.zeros((N_JOBS, JOB_ROWS, MAX_ROWS), np.int64)
+        self._jobs[:, EVERY] = np.arange(MAX_ROWS)
         self._memory = np.zeros((N_JOBS * n_phases * PHASE_BYTES + (N_JOBS + 2) * LINE), np.uint8)
         aligned = self._memory[-self._memory.ctypes.data % LINE :]
         self._control = aligned[: (1 + N_JOBS) * LINE].view(np.int64)
         counters = aligned[self._control.nbytes :][: N_JOBS * n_phases * PHASE_BYTES].view(np.int64)
         self._counters = counters.reshape(N_JOBS, -1)
         self._n_posted = 0
-        self._constant = (np.array(shape, np.int64), table, np.array(buffers, np.int64))
+        sizes, places = np.array(shape, np.int64), np.array(buffers, np.int64)
+        arrays = [sizes, table, places, self._jobs, self._counters, self._control]
+        self._addresses = [array.ctypes.data for array in arrays]
+        self._kept = [*arrays, *memory]  # what these addresses point at
         self._awake = [threading.Event() for _ in range(1, shape.n_threads)]
         for thread in range(1, shape.n_threads):
-            arguments = (
-                self._constant, self._jobs, self._counters, self._control, thread, self._awake[thread - 1], memory
-            )  # fmt: skip
+            arguments = (self._addresses, self._control, thread, self._awake[thread - 1], self._kept)
             threading.Thread(target=serve, args=arguments, daemon=True, name="fourhorn-kernel").start()
         weakref.finalize(self, dismiss, self._control, self._awake)
 
     def next_job(self) -> Array:
-        """Memory for the next job, (JOB_ROWS, max_rows), with what an older job left in it."""
+        """Memory for the next job, (JOB_ROWS, MAX_ROWS), with what an older job left in it."""
         place = (self._n_posted + 1) % N_JOBS
         inside = (1 + place) * LINE // self._control.itemsize
         while self._control[inside] != 0:  # a worker was put aside some jobs ago, and is still there
@@ -108,34 +69,29 @@ class Team:
 
     def run(self) -> None:
         """Run the job that was written last."""
-        post(self._control, 1)
+        function("post")(self._addresses[-1])
         for event in self._awake:
             if not event.is_set():
                 event.set()
-        work(*self._constant, self._jobs, self._counters, self._control, 0, self._n_posted)
+        function("work")(*self._addresses, 0, self._n_posted)
         self._n_posted += 1
 
 
 def dismiss(control: Array, awake: list[threading.Event]) -> None:
     """Send the workers home."""
-    post(control, CLOSED)
+    control[0] = CLOSED
     for event in awake:
         event.set()
 
 
 def serve(
-    constant: tuple[Array, Array, Array],
-    jobs: Array,
-    counters: Array,
-    control: Array,
-    thread: int,
-    awake: threading.Event,
-    _memory: list[Array],
+    addresses: list[int], control: Array, thread: int, awake: threading.Event, _kept: list[Array]
 ) -> None:
     """A worker's life. It holds what its addresses point at, since it may outlive the team by a moment."""
+    awake.wait()  # for the first job, which loads the machine code or compiles it
     seen = 0
-    while True:
-        seen = work(*constant, jobs, counters, control, thread, seen)
+    while control[0] >= 0:
+        seen = function("work")(*addresses, thread, seen)
         if seen < 0:
             return
         awake.clear()

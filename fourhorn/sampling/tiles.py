@@ -59,7 +59,7 @@ dot_bytes_046, dot_bytes_147 = _tile_dot(0, 4, 6, _bytes), _tile_dot(1, 4, 7, _b
 
 @operation(types.void, ADDRESS)
 def tile_configure(b: Any, address: Any) -> None:
-    """Set the shapes of all tiles from 64 bytes (see `TILE_SHAPES`)."""
+    """Set the shapes of all tiles from 64 bytes (see `layout.TILE_SHAPES`)."""
     _tile_call(b, "llvm.x86.ldtilecfg", [at(b, address, _i8)])
 
 
@@ -67,7 +67,3 @@ def tile_configure(b: Any, address: Any) -> None:
 def tile_release(b: Any) -> None:
     """Give the tiles back, so that task switches need not save them."""
     _tile_call(b, "llvm.x86.tilerelease", [])
-
-
-# palette 1; eight tiles of 16 rows × 64 bytes
-TILE_SHAPES = bytes([1] + [0] * 15 + [64, 0] * 8 + [0] * 16 + [16] * 8 + [0] * 8)

@@ -2,7 +2,7 @@
 
 It does what `TorchDecoder` does and takes its place in the engine. Prompts are read in passes of up to 512 rows; the
 new tokens of all running sequences are one pass. Memory is the packed weights, the cache (pages are taken as they are
-filled) and about 20 MB of buffers. The model it was made from is not kept.
+filled, 64 tokens of a slot at a time) and about 20 MB of buffers. The model it was made from is not kept.
 
 In: a model with heads a multiple of 16 wide. Out: logits (rows, V) in float32; those of a
 small pass are overwritten by the next. Raises `UserError` for other shapes.
@@ -24,17 +24,14 @@ from fourhorn.errors import UserError
 from fourhorn.model.config import GPT2Config
 from fourhorn.model.transformer import GPT2
 from fourhorn.runtime import give_back_freed
-from fourhorn.sampling import kernels
+from fourhorn.sampling import layout
 from fourhorn.sampling.draws import choose_fast
-from fourhorn.sampling.integers import BUFFER_BYTES
-from fourhorn.sampling.kernels import Buffers, Pass, Shape
+from fourhorn.sampling.layout import MAX_ROWS, TILE_SHAPES, Buffers, Pass, Shape
 from fourhorn.sampling.processor import HAS_TILES
 from fourhorn.sampling.quantize import GROUP, HALVES, KINDS, Packed, head_precision, pack
 from fourhorn.sampling.settings import SamplingParams
 from fourhorn.sampling.team import Team
-from fourhorn.sampling.tiles import TILE_SHAPES
 
-MAX_ROWS = 512  # tokens read in one pass
 HUGE_PAGE = 1 << 21
 FEW_LOGITS = 64  # rows of logits kept ready
 Array = np.ndarray[Any, Any]
@@ -50,7 +47,8 @@ def why_not(config: GPT2Config) -> str | None:
 def grow(weight: Tensor, *sizes: int) -> Tensor:
     """The weight with zeros appended to its last dimensions until they have these sizes."""
     padding = [n for size, old in zip(sizes[::-1], weight.shape[::-1], strict=False) for n in (0, size - old)]
-    return torch.nn.functional.pad(weight.detach().float().cpu(), padding)
+    weight = weight.detach().float().cpu()
+    return torch.nn.functional.pad(weight, padding) if any(padding) else weight
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
@@ -91,14 +89,14 @@ class VectorDecoder:
         self.n_vocab, self.n_slots, self.lengths = config.n_vocab, n_slots, [0] * n_slots
         self._kept: list[Array] = []  # what the addresses below point at
         kind, head_kind = KINDS[precision], KINDS[head_precision(precision)]
-        padded = -(-self.n_ctx // 64) * 64
+        padded = -(-self.n_ctx // layout.BLOCK) * layout.BLOCK
         n_threads = n_threads or min(torch.get_num_threads(), os.cpu_count() or 1)
         self._shape = Shape(
             config.n_layer, config.n_head, -(-config.n_embd // GROUP) * GROUP, config.head_size,
             -(-config.n_vocab // 32) * 32, padded, n_slots, kind, head_kind, n_threads,
         )  # fmt: skip
-        cache = (config.n_layer, n_slots, config.n_head, padded * config.head_size)
-        self._keys, self._values = zeros(cache, np.uint16), zeros(cache, np.uint16)
+        of_block = (config.n_layer, 2, config.n_head, layout.BLOCK * config.head_size)
+        self._cache = zeros((n_slots, padded // layout.BLOCK, *of_block), np.uint16)
         self._few = zeros((FEW_LOGITS, self._shape.n_outputs), np.float32)
         table, head, head_scales = self._pack(model, precision)
         others = (
@@ -109,9 +107,7 @@ class VectorDecoder:
         give_back_freed()  # the copies that packing made
         self.n_weight_bytes = sum(array.nbytes for array in self._kept)
         buffers = self._make_buffers(others, head, head_scales)
-        self._team = Team(
-            self._shape, table, buffers, MAX_ROWS, [*self._kept, self._keys, self._values, self._few]
-        )
+        self._team = Team(self._shape, table, buffers, [*self._kept, self._cache, self._few])
 
     # ------------------------------------------------------------------------------------------------- Decoder
 
@@ -149,10 +145,15 @@ class VectorDecoder:
 
     def copy(self, source: int, target: int, length: int) -> None:
         """See `Decoder`."""
-        n = -(-length // 64) * 64 * self._shape.head_size  # whole blocks of keys
-        for buffer in (self._keys, self._values):
-            buffer[:, target, :, :n] = buffer[:, source, :, :n]
+        n = -(-length // layout.BLOCK)
+        self._cache[target, :n] = self._cache[source, :n]
         self.lengths[target] = length
+
+    @property
+    def n_cache_bytes(self) -> int:
+        """The memory that the slots' tokens fill."""
+        n_blocks = sum(-(-length // layout.BLOCK) for length in self.lengths)
+        return n_blocks * self._cache[0, 0].nbytes
 
     # ------------------------------------------------------------------------------------------------- one pass
 
@@ -175,19 +176,19 @@ class VectorDecoder:
         wanted = np.flatnonzero(rows[3])
         n_rows, n_logits, shape = rows.shape[1], len(wanted), self._shape
         job = self._team.next_job()
-        job[: kernels.WANTED, :n_rows] = rows[:3]
-        job[kernels.WANTED, :n_logits] = wanted
+        job[: layout.WANTED, :n_rows] = rows[:3]
+        job[layout.WANTED, :n_logits] = wanted
         starts = rows[1, 1:] != rows[1, :-1]  # rows whose slot is not the one before
         n_spans = 0
         if HAS_TILES and not as_steps and shape.head_size % 32 == 0:
             borders = [0, *(np.flatnonzero(starts) + 1).tolist(), n_rows]
             spans = [(r, min(r + 16, b) - r) for a, b in pairwise(borders) for r in range(a, b, 16)]
             n_spans = len(spans)
-            job[kernels.FIRSTS : kernels.LENGTHS + 1, :n_spans] = np.array(spans).T
+            job[layout.FIRSTS : layout.LENGTHS + 1, :n_spans] = np.array(spans).T
         logits = self._few[:n_logits]
         if n_logits > FEW_LOGITS:
             logits = np.empty((n_logits, shape.n_outputs), np.float32)
-        job[kernels.PASS, : kernels.N_PASS] = Pass(
+        job[layout.PASS, : layout.N_PASS] = Pass(
             n_rows,
             n_logits,
             n_spans,
@@ -210,19 +211,19 @@ class VectorDecoder:
 
     def _pack(self, model: GPT2, precision: str) -> tuple[Array, int, int]:
         """Addresses of each layer's weights (n_layer, N_COLUMNS), of the head's codes and of its scales."""
-        table = np.zeros((model.config.n_layer, kernels.N_COLUMNS), np.int64)
+        table = np.zeros((model.config.n_layer, layout.N_COLUMNS), np.int64)
         wide = self._shape.n_embd
         head = pack(grow(model.wte.weight, wide), head_precision(precision))
         packed: list[tuple[int, int, Packed]] = []
         for row, layer in enumerate(model.h):
             block: Any = layer
-            for column, norm in ((kernels.LN_1, block.ln_1), (kernels.LN_2, block.ln_2)):
+            for column, norm in ((layout.LN_1, block.ln_1), (layout.LN_2, block.ln_2)):
                 table[row, column : column + 2] = self._floats(norm.weight), self._floats(norm.bias)
             for column, linear, parts, n_inputs, n_outputs in (
-                (kernels.C_ATTN, block.attn.c_attn, 3, wide, wide),
-                (kernels.C_PROJ, block.attn.c_proj, 1, wide, wide),
-                (kernels.C_FC, block.mlp.c_fc, 1, wide, 4 * wide),
-                (kernels.MLP_PROJ, block.mlp.c_proj, 1, 4 * wide, wide),
+                (layout.C_ATTN, block.attn.c_attn, 3, wide, wide),
+                (layout.C_PROJ, block.attn.c_proj, 1, wide, wide),
+                (layout.C_FC, block.mlp.c_fc, 1, wide, 4 * wide),
+                (layout.MLP_PROJ, block.mlp.c_proj, 1, 4 * wide, wide),
             ):
                 weight = linear.weight.view(
                     parts, -1, linear.weight.shape[1]
@@ -231,10 +232,13 @@ class VectorDecoder:
                 packed.append((row, column, pack(weight, precision)))
                 bias = grow(linear.bias.view(parts, -1), n_outputs)
                 table[row, column + 2] = self._keep(bias.numpy().copy())
-        everything = zeros((sum(part.n_bytes for _, _, part in packed) + head.n_bytes,), np.uint8)
+        packed.append((-1, -1, head))
+        del head
+        everything = zeros((sum(part.n_bytes for _, _, part in packed),), np.uint8)
         self._kept.append(everything)
         end = 0
-        for row, column, part in [*packed, (-1, -1, head)]:
+        while packed:  # what is copied goes, so that there are never two of all
+            row, column, part = packed.pop(0)
             addresses = []
             for array in (part.codes, part.scales):
                 everything[end : end + array.nbytes] = array.reshape(-1).view(np.uint8)
@@ -247,14 +251,13 @@ class VectorDecoder:
     def _make_buffers(self, others: tuple[int, int, int], head: int, head_scales: int) -> Buffers:
         C, shape = self._shape.n_embd, self._shape
         rows = MAX_ROWS + 32  # tiles read whole blocks of rows
-        scratch_bytes = BUFFER_BYTES + 64 * 4 * C + 96 * (shape.n_ctx + 64) + kernels.OWN_BYTES * C
+        scratch_bytes = layout.BUFFER_BYTES + 64 * 4 * C + 96 * (shape.n_ctx + 64) + layout.OWN_BYTES * C
         tiles = np.frombuffer(TILE_SHAPES, np.uint8).copy()
         return Buffers(
             *others,
             head=head,
             head_scales=head_scales,
-            keys=self._keys.ctypes.data,
-            values=self._values.ctypes.data,
+            cache=self._cache.ctypes.data,
             x=self._keep(zeros((rows, C), np.float32)),
             wide=self._keep(zeros((rows, 4 * C), np.float32)),
             mixed=self._keep(zeros((rows, C), np.float32)),

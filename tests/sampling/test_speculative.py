@@ -10,7 +10,7 @@ from fourhorn.sampling.decoder import TorchDecoder, make_decoder
 from fourhorn.sampling.logits import distribution
 from fourhorn.sampling.request import Request
 from fourhorn.sampling.settings import SamplingParams
-from fourhorn.sampling.speculative import TRIAL, DraftModel, Payoff, PromptLookup
+from fourhorn.sampling.speculative import DraftModel, Payoff, PromptLookup
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,9 @@ def test_a_draft_by_the_model_itself_is_always_right(model, tokenizer):
 def test_look_up_continues_the_latest_repetition(tokenizer):
     request = Request([1, 2, 3, 4, 9, 2, 3, 5, 6, 2, 3], SamplingParams(), tokenizer, None)
     assert PromptLookup().propose(request, 3) == [5, 6, 2]
+    # alike between two tokens
+    shifted = Request([1, 1 << 24, 5, 1 << 16, 0, 1], SamplingParams(), tokenizer, None)
+    assert PromptLookup(1, 1).propose(shifted, 2) == [1 << 24, 5]
     request.context[-1] = 77
     assert PromptLookup().propose(request, 3) == []
 
@@ -77,18 +80,53 @@ def test_peeked_random_numbers_are_those_that_come(tokenizer):
     assert ahead == [np.random.Generator(np.random.Philox(5)).random(5)[i] for i in range(5)]
 
 
-def test_guessing_stops_where_it_does_not_pay(monkeypatch):
-    payoff, now = Payoff(), [0.0]
+@pytest.fixture
+def clock(monkeypatch):
+    now = [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    taken = []
-    for _ in range(60):
-        way = payoff.guess()
-        taken.append(way)
-        started = now[0]
-        now[0] += 3.0 if way else 1.0  # a pass with guesses takes three times as long and yields two tokens
-        payoff.note(way, 2 if way else 1, started)
-    assert taken[: 2 * TRIAL] == [False] * TRIAL + [True] * TRIAL
-    assert taken[2 * TRIAL :] == [False] * (60 - 2 * TRIAL)
+    return now
+
+
+def seconds_of(clock, payoff, n_tokens, lasts, chance, *, always=False, jitter=0.0):
+    """Decode with passes of one second; with four guesses one lasts longer, and each guess is right by `chance`."""
+    random, began, n_done = np.random.Generator(np.random.Philox(0)), clock[0], 0
+    while n_done < n_tokens:
+        guessed = always or payoff.guess(1)
+        n_right = next((i for i in range(4) if random.random() >= chance), 4) if guessed else 0
+        started = clock[0]
+        clock[0] += (lasts if guessed else 1.0) * np.exp(jitter * random.standard_normal())
+        payoff.note(guessed, 1, 1 + n_right, started)
+        n_done += 1 + n_right
+    return clock[0] - began
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.3])
+@pytest.mark.parametrize(("lasts", "chance"), [(1.1, 0.0), (1.5, 0.2), (3.0, 0.5), (12.0, 0.9)])
+def test_guesses_that_do_not_pay_cost_a_few_per_cent_at_most(clock, lasts, chance, jitter):
+    mean = np.exp(jitter**2 / 2)  # of a pass's time
+    for n_tokens, most in ((200, 1.12), (4000, 1.04)):
+        seconds = seconds_of(clock, Payoff(), n_tokens, lasts, chance, jitter=jitter)
+        assert seconds < most * n_tokens * mean
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.3])
+@pytest.mark.parametrize(("lasts", "chance"), [(1.3, 0.5), (2.0, 0.8), (1.5, 0.9)])
+def test_guesses_that_pay_are_in_nearly_every_pass(clock, lasts, chance, jitter):
+    always = seconds_of(clock, Payoff(), 4000, lasts, chance, always=True, jitter=jitter)
+    assert seconds_of(clock, Payoff(), 4000, lasts, chance, jitter=jitter) < 1.07 * always
+
+
+def test_guesses_that_no_longer_pay_end_soon_and_those_that_pay_again_come_back(clock):
+    payoff = Payoff()
+    good = seconds_of(clock, payoff, 2000, 1.5, 0.9)
+    assert seconds_of(clock, payoff, 2000, 1.5, 0.0) < 1.04 * 2000
+    assert seconds_of(clock, payoff, 2000, 1.5, 0.9) < 1.2 * good
+
+
+def test_what_pays_for_one_sequence_is_not_taken_for_granted_for_sixteen(clock):
+    payoff = Payoff()
+    seconds_of(clock, payoff, 1000, 1.5, 0.9)
+    assert not payoff.guess(16)
 
 
 def sequences(model, prompt, n_new, top_k, prefix=(), chance=1.0):

@@ -95,6 +95,16 @@ def test_a_copied_or_truncated_slot_continues_like_one_read_afresh(wide):
     assert decoder.lengths == [78, 78]
 
 
+def test_the_cache_fills_by_64_positions_of_a_slot(wide):
+    decoder = VectorDecoder(wide, 3)
+    filled = []
+    for slot, n in ((0, 64), (0, 1), (2, 10)):
+        decoder.read([slot], [tokens(n)])
+        filled.append(decoder.n_cache_bytes)
+    block = 2 * 2 * 2 * 64 * 64 * 2  # layers, keys and values, heads, positions, width, bytes
+    assert filled == [block, 2 * block, 3 * block]
+
+
 def test_a_slot_holds_its_whole_context_and_no_more(wide):
     decoder = VectorDecoder(wide, 1)
     decoder.read([0], [tokens(150)])
@@ -128,7 +138,7 @@ def test_a_processor_without_tiles_compiles_the_kernels_and_computes_the_same(tm
     lesser = {
         "NUMBA_CPU_NAME": "haswell",
         "NUMBA_CPU_FEATURES": "+avx2,+fma",
-        "NUMBA_CACHE_DIR": str(tmp_path),
+        "FOURHORN_CACHE_DIR": str(tmp_path),
     }
     test = "test_the_kernels_agree_with_pytorch_on_the_same_rounded_weights[int8-odd]"
     command = [sys.executable, "-m", "pytest", "-q", f"{Path(__file__)}::{test}"]
@@ -137,7 +147,7 @@ def test_a_processor_without_tiles_compiles_the_kernels_and_computes_the_same(tm
 
 @pytest.mark.skipif(not os.environ.get("FOURHORN_FULL"), reason="compiles everything again: FOURHORN_FULL=1")
 def test_a_processor_without_vector_extensions_computes_the_same(tmp_path):
-    plain = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2", "NUMBA_CACHE_DIR": str(tmp_path)}
+    plain = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2", "FOURHORN_CACHE_DIR": str(tmp_path)}
     tests = [f"{Path(__file__)}::{name}" for name in list(globals()) if "agree_with_pytorch" in name]
     command = [sys.executable, "-m", "pytest", "-q", *tests]
     assert subprocess.run(command, env={**os.environ, **plain, "FOURHORN_FULL": ""}).returncode == 0

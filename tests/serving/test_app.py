@@ -74,3 +74,9 @@ def test_models_are_called_after_their_folders():
     assert name_of("runs/pocket/checkpoint", {}) == "pocket"
     assert name_of("model.gguf", {}) == "model"
     assert name_of("other/pocket", {"pocket": 0}) == "pocket-2"
+
+
+def test_the_listener_names_tcp_so_that_no_answer_waits_for_the_one_before():
+    """asyncio sets TCP_NODELAY on the connections of such a socket alone."""
+    with listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
