@@ -14,7 +14,7 @@ SOURCES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 # A module imports its own package and lower layers only.
 LAYERS = [
-    {"errors", "files", "records", "progress", "engine", "engine_ray", "runtime", "zstd"},
+    {"errors", "files", "records", "progress", "engine", "engine_ray", "machine_code", "runtime", "zstd"},
     {"webtext", "tokenizer", "model"},
     {"checkpoints", "sampling"},
     {"training", "evaluation"},
@@ -30,6 +30,7 @@ NO_TORCH = {
     "records",
     "progress",
     "engine",
+    "machine_code",
     "zstd",
     "webtext",
     "tokenizer",

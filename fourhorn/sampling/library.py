@@ -1,29 +1,23 @@
 """The machine code of all kernels: found on disk, or compiled by Numba and put there.
 
 Numba, its compiler and what it keeps in memory cost 50 MB and a second; the object file that it makes is loaded by
-LLVM's linker alone. Code is compiled once for each processor and each state of this package's sources, and is kept
-where the tokenizer keeps its own: beside the sources, in the user's cache folder, or in `FOURHORN_CACHE_DIR`. Without a
-place that can be written to, every process compiles for itself, which is said once.
+LLVM's linker alone (`fourhorn.machine_code`).
 
 In and out: addresses and whole numbers; the functions run without Python's lock.
 """
 
 import ctypes
 import functools
-import hashlib
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import llvmlite
 import llvmlite.binding as llvm
 
-from fourhorn.files import atomic_write
+from fourhorn import machine_code
 from fourhorn.runtime import give_back_freed
 from fourhorn.sampling.processor import cpu_name, feature_words
-from fourhorn.tokenizer.kernels.library import CACHE_VARIABLE, folders, read
 
 N_ARGUMENTS = {"post": 1, "work": 8, "draw_rows": 12}  # of the functions in `fourhorn.sampling.entries`
 _loading = threading.Lock()
@@ -46,51 +40,30 @@ def check() -> None:
 @functools.cache
 def engine() -> Any:
     """LLVM's linker with the machine code of all kernels, which lives as long as it."""
-    linker = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine())
-    linker.add_object_file(llvm.ObjectFileRef.from_data(stored() or compiled_and_kept()))
-    linker.finalize_object()
+    linker = machine_code.linked(stored() or compiled_and_kept(), target_machine())
     give_back_freed()  # what loading took
     return linker
 
 
 def target_machine() -> Any:
     """The processor that Numba compiles for, for LLVM."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    target = llvm.Target.from_default_triple()
-    return target.create_target_machine(
-        cpu=cpu_name(), features=feature_words(), opt=3, codemodel="jitdefault", jit=True
-    )
+    return machine_code.target_machine(cpu_name(), feature_words())
 
 
 def file_name() -> str:
-    """What the object file is called: it depends on the sources, on LLVM and on the processor."""
-    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-    about = f"{llvmlite.__version__} {cpu_name()} {feature_words()}"
-    return f"decoder-{hashlib.sha256(sources + about.encode()).hexdigest()[:16]}.o"
+    """What the object file is called."""
+    return machine_code.file_name("decoder", Path(__file__).parent, cpu_name(), feature_words())
 
 
 def stored() -> bytes | None:
     """The object file from disk, if it is there and whole."""
-    name = file_name()
-    return next((code for folder in folders() if (code := read(folder / name))), None)
+    return machine_code.stored(file_name())
 
 
 def compiled_and_kept() -> bytes:
     """The object file, made anew and put on disk."""
     code = compiled()
-    for folder in folders():
-        try:
-            with atomic_write(folder / file_name()) as file:
-                file.write(hashlib.sha256(code).digest() + code)
-            return code
-        except OSError:
-            continue
-    print(
-        "fourhorn: there is no folder to keep the fast kernels in, so every process compiles them anew (half a "
-        f"minute). Set {CACHE_VARIABLE} to a folder that can be written to.",
-        file=sys.stderr,
-    )
+    machine_code.keep(file_name(), code, seconds="half a minute")
     return code
 
 

@@ -38,7 +38,7 @@ def test_machine_code_on_disk_needs_no_numba():
         assert (result.stdout, result.stderr) == ("VectorDecoder (1, 50) False\n", "")
 
 
-def test_code_is_kept_for_this_processor_and_these_sources(tmp_path, monkeypatch):
+def test_code_is_kept_for_this_processor(tmp_path, monkeypatch):
     monkeypatch.setenv("FOURHORN_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(library, "compiled", lambda: b"code")
     assert library.stored() is None
@@ -46,25 +46,6 @@ def test_code_is_kept_for_this_processor_and_these_sources(tmp_path, monkeypatch
     assert library.stored() == b"code"
     monkeypatch.setenv("NUMBA_CPU_NAME", "haswell")
     assert library.stored() is None
-
-
-def test_a_damaged_file_is_written_anew(tmp_path, monkeypatch):
-    monkeypatch.setenv("FOURHORN_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(library, "compiled", lambda: b"code")
-    library.compiled_and_kept()
-    [path] = tmp_path.iterdir()
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
-    assert library.stored() is None
-    library.compiled_and_kept()
-    assert library.stored() == b"code"
-
-
-def test_without_a_folder_the_code_is_used_and_that_is_said(tmp_path, monkeypatch, capsys):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("FOURHORN_CACHE_DIR", str(tmp_path / "file" / "folder"))
-    monkeypatch.setattr(library, "compiled", lambda: b"code")
-    assert library.compiled_and_kept() == b"code"
-    assert "Set FOURHORN_CACHE_DIR to a folder that can be written to." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", library.N_ARGUMENTS)
