@@ -97,11 +97,13 @@ def main() -> None:
         engines = make_engines(model, draft, tokenizer, options)
         for engine in engines.values():
             run(engine, 0, prompts[0], params)
+        order = list(engines)
         rates, texts_of = ({name: [] for name in engines} for _ in range(2))
         for _ in range(options.rounds):
             for i, prompt in enumerate(prompts):
-                for name, engine in engines.items():
-                    rate, text = run(engine, i, prompt, params)
+                order = order[1:] + order[:1]  # nobody always follows the same one
+                for name in order:
+                    rate, text = run(engines[name], i, prompt, params)
                     rates[name].append(rate)
                     texts_of[name][i:] = [text]
         plain = rates["no guesses"]
