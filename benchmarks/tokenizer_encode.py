@@ -226,8 +226,9 @@ def report(rates: dict[tuple[str, str], tuple[float, float]], texts: dict[str, P
     for name in (name for name in names if name != GAIN):
         cells = []
         for _, kind, which in columns:
-            # the base is always tiktoken's best, so that the ratio is not flattered
-            base = max(rates.get((kind, "tiktoken, lists"), (0.0, 0.0)))
+            # the base is tiktoken's best on this text, seen before or not, so that no ratio is flattered
+            first_time, best = rates.get((kind, "tiktoken, lists"), (0.0, 0.0))
+            base = max(first_time, best) if kind == unseen else best
             rate = rates[kind, name][which]
             cells.append(f"{rate:.1f} ({rate / base:.1f}×)" if base else f"{rate:.1f}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
