@@ -321,15 +321,22 @@ def chunk_reader(path: str | Path) -> Iterator[Callable[[memoryview], int]]:
 
 def iter_lines(path: str | Path, *, max_line_bytes: int = 1 << 26) -> Iterator[bytes]:
     """Lines of a possibly compressed file, split on the byte `\\n`, without it; a longer line is a `UserError`."""
-    rest = b""
+    rest, n_rest = (
+        list[bytes](),
+        0,
+    )  # what was read of the next line, in pieces: a long one is put together once
     for chunk in read_chunks(path, _LINES_BYTES, as_they_come=True):
-        lines = chunk.split(b"\n")
-        lines[0] = rest + lines[0]  # a join of the whole chunk would cost a third of the time of reading it
-        rest = lines.pop()
-        if len(rest) > max_line_bytes:
+        first, *lines = chunk.split(b"\n")
+        rest.append(first)
+        n_rest += len(first)
+        if n_rest > max_line_bytes:
             raise UserError(
                 f"{path} has a line of more than {max_line_bytes:,} bytes; it is no line-based file."
             )
-        yield from lines
-    if rest:
-        yield rest
+        if lines:
+            yield b"".join(rest)
+            rest = [lines.pop()]
+            n_rest = len(rest[0])
+            yield from lines
+    if n_rest:
+        yield b"".join(rest)

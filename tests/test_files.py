@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fourhorn import zstd
+from fourhorn import files, zstd
 from fourhorn.errors import UserError
 from fourhorn.files import (
     Manifest,
@@ -105,6 +105,17 @@ def test_an_endless_line_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"x" * 3_000_000)
     with pytest.raises(UserError, match="line of more than 1,000 bytes"):
         list(iter_lines(path, max_line_bytes=1000))
+
+
+def test_lines_longer_than_a_chunk_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_LINES_BYTES", 7)
+    lines = [b"", b"a" * 6, b"b" * 7, b"c" * 5000, b"", b"d"]
+    path = tmp_path / "lines"
+    for end in (b"", b"\n"):
+        path.write_bytes(b"\n".join(lines) + end)
+        assert list(iter_lines(path)) == lines
+    with pytest.raises(UserError, match="more than 4,999 bytes"):
+        list(iter_lines(path, max_line_bytes=4999))
 
 
 def test_manifest_that_does_not_add_up_is_a_defect(tmp_path: Path) -> None:

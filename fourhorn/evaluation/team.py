@@ -31,13 +31,14 @@ from fourhorn.sampling.processor import cpu_features
 
 HAS_WIDE_VECTORS = "avx512f" in cpu_features()  # 32 registers of 16 lanes
 _HEAD = 2 * LINE // 8
-_SOURCES = hashlib.sha256(
-    b"".join(
-        path.read_bytes()
-        for folder in (Path(__file__).parent, Path(__file__).parent.parent / "sampling")
-        for path in sorted(folder.glob("*.py"))
-    )
-).hexdigest()[:12]
+
+
+@cache
+def _sources() -> str:
+    """A digest of what compiled functions are made of; Numba itself looks only at the file that each stands in."""
+    folders = (Path(__file__).parent, Path(__file__).parent.parent / "sampling")
+    files = (path for folder in folders for path in sorted(folder.glob("*.py")))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
 class Shared:
@@ -45,7 +46,6 @@ class Shared:
 
     def __init__(self, function: Callable[[Any], None]) -> None:
         self.function = function
-        function.__qualname__ = f"{function.__qualname__}_{_SOURCES}"
 
     @cached_property
     def address(self) -> int:
@@ -55,6 +55,7 @@ class Shared:
     @cached_property
     def compiled(self) -> Any:
         """The function as C code calls it."""
+        self.function.__qualname__ += f"_{_sources()}"  # the name under which it is kept
         options: dict[str, Any] = {"nopython": True, "error_model": "numpy"}
         compile_as: Any = partial(cfunc, "void(int64)", **options)
         try:

@@ -125,7 +125,7 @@ class Saver:
         self.stall_seconds.append(time.perf_counter() - started)
 
     def settle(self) -> None:
-        """As `wait`, and the wait counts as a stall: called before the step after a save is done."""
+        """Wait for the save in progress; the step that waits is stalled by it."""
         if self._thread is not None:
             started = time.perf_counter()
             self.wait()
