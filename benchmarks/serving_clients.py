@@ -98,8 +98,8 @@ def command_of(name: str, folder: Path, rivals: str, port: int) -> tuple[list[st
 @contextlib.contextmanager
 def running(command: list[str], port: int):
     """A server, once it listens."""
-    root = str(Path(__file__).parents[1])
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2", "PYTHONPATH": root}
+    path = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2", "PYTHONPATH": path}
     log = tempfile.TemporaryFile("w+")
     server = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     try:

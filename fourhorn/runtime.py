@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import os
 import sys
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -117,6 +118,19 @@ def choose_dtype(dtype: str, device: str) -> str:
     if device.startswith("cuda"):
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     return "bfloat16" if device == "cpu" and has_amx() else "float32"
+
+
+def changing_shapes(device: "torch.device") -> AbstractContextManager[None]:
+    """For passes whose lengths change: on a card attention by kernels that take any shape.
+
+    cuDNN's, the fastest and torch's first choice there, plans for every new shape, which takes longer than ten passes.
+    """
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    kernels = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    return sdpa_kernel(kernels)
 
 
 def has_amx() -> bool:

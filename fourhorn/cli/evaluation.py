@@ -16,7 +16,7 @@ def evaluate(
     pocket: Path | None = None,
     heldout: Path | None = None,
     train: Path | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     dtype: Literal["float32", "bfloat16", "float16"] = "float32",
     batch_size: int = 0,
     limit: int | None = None,
@@ -38,7 +38,7 @@ def evaluate(
         pocket: folder of LAMBADA- and CBT-style sets; made there from --heldout when it is empty.
         heldout: records of held-out documents, for language modeling on your own WebText.
         train: records of training documents, scored beside the held-out ones (Figure 4).
-        device: where the model runs, for instance cpu or cuda.
+        device: cpu, cuda or mps; auto is the best there is.
         dtype: type of the weights while scoring.
         batch_size: sequences per forward pass; 0 chooses by the model's size.
         limit: at most this many items (conversations, documents, windows) per task.
@@ -73,7 +73,7 @@ def evaluate(
 
 
 def _run(model: str, folder: Path, device: str, dtype: str, paper: bool, options: dict[str, Any]) -> None:
-    from fourhorn.runtime import settle_memory
+    from fourhorn.runtime import choose_device, settle_memory
 
     settle_memory()
     from fourhorn.checkpoints.load import load
@@ -84,7 +84,7 @@ def _run(model: str, folder: Path, device: str, dtype: str, paper: bool, options
     pocket, heldout = options["pocket"], options["heldout"]
     if pocket is not None and heldout is not None and not (pocket / "manifest.json").exists():
         build(heldout, pocket)
-    network, tokenizer = load(model, device=device, dtype=dtype)
+    network, tokenizer = load(model, device=choose_device(device), dtype=dtype)
     results = run(network, tokenizer, destination=folder, name=Path(model).name, **options)
     for result in results.values():
         print(result)

@@ -1,5 +1,6 @@
 """`fourhorn plan`, `train`, `finetune` and `doctor`."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,7 +98,9 @@ def doctor(*, run: Path | None = None) -> None:
 
 
 def report(run: Path, summary: dict[str, Any]) -> None:
-    """Say what was trained and what comes next."""
+    """Say what was trained and what comes next, once for all processes."""
+    if os.environ.get("RANK", "0") != "0":
+        return
     seconds, rate = summary["seconds"], summary["tokens_per_second"] or 0.0
     held = f", held-out loss {summary['val_loss']:.4f}" if summary["val_loss"] is not None else ""
     loss = f"{summary['train_loss']:.4f}" if summary["train_loss"] is not None else "not measured"

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from fourhorn.evaluation import attention, rows, team
 from fourhorn.model.transformer import GPT2
+from fourhorn.runtime import changing_shapes
 
 ROW_STEP = 64  # of bfloat16 rows on a CPU
 LOW_ROWS_AT_ONCE = 256  # bfloat16 rows whose widest states, (R, 4C), stay in the second-level cache at 124M
 PACKED_BYTES = 2 << 30  # larger weights stay as they are: laid out anew they would double the memory
-N_SUM_ROWS = 16  # rows of logits that PyTorch sums at a time, which stay in the cache
+N_SUM_ROWS = 16  # rows of logits that PyTorch sums at a time on a CPU, which stay in the cache
 
 
 class Norm(NamedTuple):
@@ -72,15 +73,17 @@ class Operations:
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
         """Attention of queries (B, H, W, D): (B, W, C)."""
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        with changing_shapes(q.device):
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
         B, H, W, D = y.shape
         return y.transpose(1, 2).reshape(B, W, H * D)
 
     def sums(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Each row's largest logit and Σ exp(logit − largest): (N, V) → two of (N,), float32."""
         highest, total = torch.empty(2, len(logits), device=logits.device)
-        for start in range(0, len(logits), N_SUM_ROWS):
-            place = slice(start, start + N_SUM_ROWS)
+        n_rows = N_SUM_ROWS if logits.device.type == "cpu" else len(logits)
+        for start in range(0, len(logits), max(n_rows, 1)):
+            place = slice(start, start + n_rows)
             part = logits[place].float()
             highest[place] = part.amax(1)
             total[place] = part.sub(highest[place, None]).exp_().sum(1)

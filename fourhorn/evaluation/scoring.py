@@ -82,9 +82,12 @@ class Scorer:
         self.model.eval()
         self.pass_tokens = 1 << 30
         if self.batch_size < 1:
+            size = 1 << 27
             if self.model.wte.weight.device.type == "cpu":
                 self.pass_tokens = CPU_PASS_TOKENS
-            self.batch_size = max(1, min(128, (1 << 27) // (config.n_embd * config.n_layer * config.n_ctx)))
+            if self.model.wte.weight.is_cuda:
+                size = 1 << 30  # a card works on more at a time
+            self.batch_size = max(1, min(128, size // (config.n_embd * config.n_layer * config.n_ctx)))
         self.n_ctx = config.n_ctx
         weight = self.model.wte.weight
         self.device, self.dtype = weight.device, weight.dtype

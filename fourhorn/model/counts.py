@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from fourhorn.model.config import GPT2Config
 
 KERNEL_BYTES = 150_000_000  # numba, compiled code, and the threads' scratch
+BLOCK_BYTES, CARD_BLOCK_BYTES = (
+    64 << 20,
+    1 << 30,
+)  # float32 logits of a block of the loss, on a CPU and on a card
 
 
 def n_params(config: GPT2Config) -> int:
@@ -63,11 +67,13 @@ def training_memory(
     dtype: str = "bfloat16",
     n_shards: int = 1,
     n_threads: int = 0,
+    on_card: bool = False,
     fixed: int = 350_000_000,
 ) -> MemoryPlan:
     """The peak of one training process; `n_shards` processes share weights, gradients and optimizer (FSDP2).
 
-    `n_threads` of the kernels have gradients of their own and logits of at most 64 MiB; 0 is PyTorch's path.
+    `n_threads` of the kernels have gradients of their own and logits of at most 64 MiB; 0 is PyTorch's path. On a card
+    it is that of torch.compile, which holds a block's logits and their gradient in bfloat16.
     """
     n = n_params(config) // n_shards
     tokens = micro_batch_size * config.n_ctx
@@ -77,7 +83,7 @@ def training_memory(
         used = min(n_threads, micro_batch_size)  # threads share sequences
         return MemoryPlan(
             weights=6 * n + 2 * head, gradients=4 * n * used, optimizer=8 * n, activations=activations,
-            loss=used * (64 << 20), fixed=fixed + KERNEL_BYTES,
+            loss=used * BLOCK_BYTES, fixed=fixed + KERNEL_BYTES,
         )  # fmt: skip
     low_weights = 0 if dtype == "float32" else 2 * n_params(config)
     return MemoryPlan(
@@ -85,7 +91,7 @@ def training_memory(
         gradients=4 * n,
         optimizer=8 * n,
         activations=activations,
-        loss=4 * head
-        + 4 * (64 << 20),  # the head's gradient, held beside the others until backward, and one block
+        # the head's gradient, held beside the others until backward, and one block
+        loss=4 * head + (CARD_BLOCK_BYTES if on_card else 4 * BLOCK_BYTES),
         fixed=fixed,
     )

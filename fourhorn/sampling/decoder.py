@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fourhorn.model.cache import KVCache
 from fourhorn.model.transformer import GPT2
+from fourhorn.runtime import changing_shapes
 from fourhorn.sampling.logits import choose
 from fourhorn.sampling.settings import SamplingParams
 
@@ -64,18 +65,23 @@ def make_decoder(
     """The decoder for a precision: exact float32 in PyTorch; fewer bits in vector code on a CPU, else in PyTorch.
 
     Where the kernels cannot run (another device, an odd shape, no Numba), PyTorch computes with the same rounded
-    weights.
+    weights. On an NVIDIA card its single steps are recorded and replayed (`fourhorn.sampling.graphs`).
     """
     from fourhorn.sampling.quantize import check_precision, round_trip
 
     check_precision(precision)
-    if precision == "float32":
-        return TorchDecoder(model.eval(), n_slots, n_ctx)
-    kernels = vector_kernels() if model.wte.weight.device.type == "cpu" else None
+    device = model.wte.weight.device.type
+    kernels = vector_kernels() if device == "cpu" and precision != "float32" else None
     if kernels is not None and kernels.why_not(model.config) is None:
         fast: Decoder = kernels.VectorDecoder(model, n_slots, n_ctx, precision=precision)
         return fast
-    return TorchDecoder(round_trip(model, precision).to(torch.bfloat16), n_slots, n_ctx)
+    if precision != "float32":
+        model = round_trip(model, precision).to(torch.bfloat16)
+    if device == "cuda":
+        from fourhorn.sampling.graphs import GraphDecoder
+
+        return GraphDecoder(model.eval(), n_slots, n_ctx)
+    return TorchDecoder(model.eval(), n_slots, n_ctx)
 
 
 @functools.cache
@@ -145,7 +151,8 @@ class TorchDecoder:
 
     def _read_one_slot(self, slot: int, tokens: Sequence[int], every: bool) -> Tensor:
         rows = SlotRows(self.cache, slot, slot, [self.lengths[slot]])
-        hidden = self.model.hidden(torch.tensor([tokens], device=rows.lengths.device), rows)[0]
+        with changing_shapes(rows.k.device):
+            hidden = self.model.hidden(torch.tensor([tokens], device=rows.k.device), rows)[0]
         self.lengths[slot] += len(tokens)
         return self.model.head(hidden if every else hidden[-1:]).float()
 
@@ -158,7 +165,8 @@ class TorchDecoder:
                 self.truncate(slot, self.n_ctx - 1)
         rows = SlotRows(self.cache, first, last, self.lengths[first : last + 1])
         inputs = torch.tensor([[new.get(slot, 0)] for slot in range(first, last + 1)])
-        hidden = self.model.hidden(inputs.to(rows.lengths.device), rows)[:, 0]
+        with changing_shapes(rows.k.device):
+            hidden = self.model.hidden(inputs.to(rows.k.device), rows)[:, 0]
         for slot in slots:
             self.lengths[slot] += 1
         order = torch.tensor([slot - first for slot in slots], device=hidden.device)

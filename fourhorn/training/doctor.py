@@ -8,7 +8,6 @@ untrained model and published runs have, its pace, skipped steps and the state o
 import importlib.metadata
 import math
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -36,12 +35,13 @@ def machine() -> list[tuple[str, str]]:
     """What there is to compute with."""
     import torch
 
+    from fourhorn.training.learner import why_not_compile
     from fourhorn.training.memory import peak_flops
     from fourhorn.training.native import why_not
 
     place = runtime()
     reason = why_not(GPT2Config(dropout=0.0), place.device, place.dtype)
-    compiler = shutil.which("g++") or shutil.which("clang++")
+    lacking = why_not_compile(place)
     return [
         ("fourhorn", version()),
         ("python, torch", f"{sys.version.split()[0]}, {torch.__version__}"),
@@ -52,10 +52,7 @@ def machine() -> list[tuple[str, str]]:
         ("matrix products", f"{peak_flops(place) / 1e12:.2f} TFLOP/s"),
         ("training kernels", f"not used: {reason}" if reason else "used when dropout is 0"),
         ("text kernels", text_kernels()),
-        (
-            "torch.compile",
-            "ready" if compiler or place.is_cuda else "no C++ compiler found; runs go on without it",
-        ),
+        ("torch.compile", f"needs {lacking}; runs go on without it" if lacking else "ready"),
         ("released weights", released()),
     ]
 

@@ -1,21 +1,29 @@
 """The model with its loss: what a training step differentiates, and what parallelism wraps.
 
 Matrix products run in the run's number format under autocast, the residual stream, layer norms, softmax sums and all
-weights stay float32. `torch.compile` is applied to the part below the loss where it pays.
+weights stay float32. `torch.compile` is applied where it pays: to the blocks, which are compiled once and not once for
+each layer, and on a card to what the loss does between its products.
 
 In: inputs and targets, int64 (B, T); weights, one number or (B, T). Out: the weighted sum of −log p, float32.
 """
 
+import os
 import shutil
 import warnings
-from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fourhorn.model.transformer import GPT2
 from fourhorn.runtime import Runtime
-from fourhorn.training.loss import chunked_cross_entropy
+from fourhorn.training.loss import (
+    BlockLoss,
+    chunked_cross_entropy,
+    fusible_loss_and_gradient,
+    loss_and_gradient,
+)
 
 
 class Learner(nn.Module):
@@ -25,28 +33,47 @@ class Learner(nn.Module):
         super().__init__()
         self.model = model
         self.dtype = dtype
-        self.fast_hidden: Callable[[Tensor], Tensor] = (
-            torch.compile(model.hidden) if compiled else model.hidden
+        # A list, not modules of this one: they share the model's weights.
+        self.blocks: list[Any] = [torch.compile(block) if compiled else block for block in model.h]
+        on_card = model.wte.weight.is_cuda
+        self.block_loss: BlockLoss = (
+            torch.compile(fusible_loss_and_gradient) if compiled and on_card else loss_and_gradient
         )
 
     def forward(self, inputs: Tensor, targets: Tensor, weights: Tensor | float) -> Tensor:
-        hidden = self.fast_hidden if self.training else self.model.hidden
+        hidden = self._hidden if self.training else self.model.hidden
         low = self.dtype != torch.float32
         with torch.autocast(inputs.device.type, dtype=self.dtype, enabled=low):
             states = hidden(inputs)
-        return chunked_cross_entropy(states, self.model.wte.weight, targets, weights, self.dtype)
+        block_loss = self.block_loss if self.training else loss_and_gradient
+        return chunked_cross_entropy(states, self.model.wte.weight, targets, weights, self.dtype, block_loss)
+
+    def _hidden(self, tokens: Tensor) -> Tensor:
+        """`GPT2.hidden` through the compiled blocks: (B, T) → (B, T, C)."""
+        model = self.model
+        x = model.dropout(model.wte(tokens) + model.wpe.weight[: tokens.shape[1]])
+        for block in self.blocks:
+            x = block(x, None, 0)
+        return model.ln_f(x)  # type: ignore[no-any-return]
 
 
 def use_compile(choice: str, runtime: Runtime, n_flops: float) -> bool:
     """Whether to compile: when asked to, or by itself for work that lasts much longer than compiling does."""
     if choice == "off":
         return False
-    possible = runtime.is_cuda or shutil.which("g++") is not None or shutil.which("clang++") is not None
+    reason = why_not_compile(runtime)
     if choice == "on":
-        if not possible:
-            warnings.warn(
-                "torch.compile needs a C++ compiler and none was found; going on without it.", stacklevel=2
-            )
-        return possible
+        if reason:
+            warnings.warn(f"torch.compile needs {reason}; going on without it.", stacklevel=2)
+        return not reason
     # About a minute of compiling on CPU; below ten minutes of work at 0.5 TFLOP/s it does not come back.
-    return possible and (runtime.is_cuda or n_flops > 10 * 60 * 0.5e12)
+    return not reason and (runtime.is_cuda or n_flops > 10 * 60 * 0.5e12)
+
+
+def why_not_compile(runtime: Runtime) -> str:
+    """What torch.compile needs and does not find here; empty when it has everything."""
+    if runtime.is_cuda and find_spec("triton") is None:
+        return "Triton and does not find it"
+    variable, compilers = ("CC", ("gcc", "clang")) if runtime.is_cuda else ("CXX", ("g++", "clang++"))
+    found = any(shutil.which(name) for name in (os.environ.get(variable), *compilers) if name)
+    return "" if found else f"a compiler ({' or '.join(compilers)}) and finds none"

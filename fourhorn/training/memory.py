@@ -42,7 +42,9 @@ def choose_micro_batch(shape: GPT2Config, batch_size: int, place: Runtime, *, n_
     sizes = [size for size in range(1, share + 1) if share % size == 0 and size <= most]
 
     def needed_bytes(size: int) -> int:
-        return training_memory(shape, size, dtype=place.dtype, n_threads=n_threads).total
+        return training_memory(
+            shape, size, dtype=place.dtype, n_threads=n_threads, on_card=place.is_cuda
+        ).total
 
     fitting = [size for size in sizes if needed_bytes(size) <= free]
     if not fitting:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from fourhorn.training.config import TrainConfig
 
+NORM_PIECE = 1 << 16  # numbers whose squares are summed in float32
+
 
 def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """The optimizers of a recipe; together they hold every parameter exactly once."""
@@ -49,8 +51,13 @@ def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], rate: float) 
 
 
 def gradient_norm(model: nn.Module) -> Tensor:
-    """The Euclidean norm of the whole gradient, over all shards where it is sharded; a float32 scalar."""
+    """The Euclidean norm of the whole gradient, over all shards where it is sharded; a float32 scalar.
+
+    On a CPU whole tensors go in pieces: a float32 sum over the 38 million squares of an embedding loses 0.2 % there.
+    """
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    if all(g.device.type == "cpu" and not hasattr(g, "full_tensor") for g in gradients):
+        gradients = [piece for g in gradients for piece in torch.split(g.flatten(), NORM_PIECE)]
     norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
     full = getattr(norm, "full_tensor", None)  # a sharded gradient's norm is a DTensor
     return full() if full else norm

@@ -47,18 +47,22 @@ def plan(
     memory = device_memory_gb * 1e9 or float(available_memory_bytes(place.device))
     speed = device_tflops * 1e12 or peak_flops(place) * USUAL_MFU
     threads = 0 if device_memory_gb or device_tflops else kernel_threads(config, shape, place)
-    whole = training_memory(shape, 1, dtype=place.dtype, n_threads=threads)
+    on_card = place.is_cuda or bool(device_memory_gb)
+    whole = training_memory(shape, 1, dtype=place.dtype, n_threads=threads, on_card=on_card)
     sharded = config.parallel == "fsdp" or (config.parallel == "auto" and whole.total > memory and world > 1)
     n_shards = world if sharded else 1
     share = max(config.batch_size // world, 1)
     fits = [
         size for size in range(1, share + 1)
         if share % size == 0
-        and training_memory(shape, size, dtype=place.dtype, n_shards=n_shards, n_threads=threads).total
-        <= 0.85 * memory
+        and training_memory(
+            shape, size, dtype=place.dtype, n_shards=n_shards, n_threads=threads, on_card=on_card
+        ).total <= 0.85 * memory
     ]  # fmt: skip
     micro = config.micro_batch_size or max(fits, default=1)
-    used = training_memory(shape, micro, dtype=place.dtype, n_shards=n_shards, n_threads=threads)
+    used = training_memory(
+        shape, micro, dtype=place.dtype, n_shards=n_shards, n_threads=threads, on_card=on_card
+    )
     accumulate = max(share // micro, 1)
     sent = traffic_bytes(shape, world, sharded=sharded, grad_accum_steps=accumulate) if world > 1 else 0.0
     compute = flops_per_token(shape) * config.tokens_per_step / (speed * world)
