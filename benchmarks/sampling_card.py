@@ -152,44 +152,19 @@ def serve(vocabulary: Path) -> list[list[str]]:
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--vocabulary", type=Path)
-    parser.add_argument("--only", nargs="*", default=NAMES)
-    parser.add_argument("--worker", default="")
-    options = parser.parse_args()
-    if options.worker:
-        worker(options.worker)
-        return
+def report(found: dict[str, dict[int, list[float]]], served: list[list[str]]) -> None:
+    """Write what was measured so far."""
     import torch
     import transformers
 
-    command = [sys.executable, __file__, "--worker"]
-    environment = {**os.environ, "TQDM_DISABLE": "1"}
-    processes = {
-        name: subprocess.Popen([*command, name], stdin=-1, stdout=-1, text=True, env=environment)
-        for name in options.only
-    }
-    ready = {name: bool(ask(process, "")) for name, process in processes.items()}
-    found: dict[str, dict[int, list[float]]] = {name: {n: [] for n in (*CROWDS, 0)} for name in processes}
-    for _ in range(options.rounds):
-        for n in (*CROWDS, 0):
-            for name, process in processes.items():
-                if ready[name]:
-                    found[name][n].append(float(ask(process, str(n))))
-    for process in processes.values():
-        process.stdin.close()
-        process.wait()
     rows, medians = [], {}
     for name, times in found.items():
-        if not ready[name]:
+        if not times[0]:
             rows.append([name, "ended before it was ready", "", "", ""])
             continue
         middle = medians[name] = {n: statistics.median(times[n]) for n in times}
         cells = [f"{n * N_NEW / middle[n]:,.0f}" for n in CROWDS]
         rows.append([name, *cells, f"{N_LONG / middle[0]:,.0f}"])
-    served = serve(options.vocabulary) if options.vocabulary else []
     ratios = [
         f"{NAMES[0]} to {name}: "
         + ", ".join(f"{n}: {medians[name][n] / medians[NAMES[0]][n]:.1f}×" for n in CROWDS)
@@ -212,6 +187,36 @@ def main() -> None:
     ]
     head = ["", *(f"{n} sequence{'s' * (n > 1)}" for n in CROWDS), "prompt of 1,000"]
     write_table(__file__, "Sampling on one card, 124M", head, rows, notes)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--vocabulary", type=Path)
+    parser.add_argument("--only", nargs="*", default=NAMES)
+    parser.add_argument("--worker", default="")
+    options = parser.parse_args()
+    if options.worker:
+        worker(options.worker)
+        return
+    command = [sys.executable, __file__, "--worker"]
+    environment = {**os.environ, "TQDM_DISABLE": "1"}
+    processes = {
+        name: subprocess.Popen([*command, name], stdin=-1, stdout=-1, text=True, env=environment)
+        for name in options.only
+    }
+    ready = {name: process for name, process in processes.items() if ask(process, "")}
+    found: dict[str, dict[int, list[float]]] = {name: {n: [] for n in (*CROWDS, 0)} for name in processes}
+    for _ in range(options.rounds):
+        for n in (*CROWDS, 0):
+            for name, process in ready.items():
+                found[name][n].append(float(ask(process, str(n))))
+        report(found, [])  # what was measured stays if the run is cut short
+    for process in processes.values():
+        process.stdin.close()
+        process.wait()
+    if options.vocabulary:
+        report(found, serve(options.vocabulary))
 
 
 if __name__ == "__main__":

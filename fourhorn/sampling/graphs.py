@@ -37,7 +37,7 @@ class GraphDecoder(TorchDecoder):
     ) -> None:
         super().__init__(model, n_slots, n_ctx)
         device = self.cache.k.device
-        with torch.cuda.device_of(self.cache.k):
+        with torch.cuda.device_of(self.cache.k):  # type: ignore[no-untyped-call]
             self._record = record or Recorder()
         self._steps = Mailbox(2 * n_slots, device)  # each slot's token, then each slot's length
         self._parts = {
@@ -57,7 +57,8 @@ class GraphDecoder(TorchDecoder):
         as_steps: bool | None = None,
     ) -> Tensor:
         """See `Decoder`."""
-        with torch.cuda.device_of(self.cache.k):  # threads begin with the first card
+        # a thread begins with the first card
+        with torch.cuda.device_of(self.cache.k):  # type: ignore[no-untyped-call]
             if as_steps is not False and all(len(new) == 1 for new in tokens):
                 return self._read_one_each(slots, [new[0] for new in tokens])
             return torch.cat([self._read_one_slot(*one, every) for one in zip(slots, tokens, strict=True)])

@@ -1,5 +1,6 @@
 """Scores equal the plain formula, at any batch size, in any order, with and without shared contexts."""
 
+import copy
 import random
 
 import pytest
@@ -116,3 +117,12 @@ def test_the_digest_changes_with_any_weight(scorer: Scorer) -> None:
         after = Scorer(scorer.model, scorer.tokenizer).digest
         weight[0, 0] -= 1e-3
     assert before != after
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA card here")
+def test_scores_on_a_card_are_those_on_the_cpu(scorer: Scorer) -> None:
+    card = Scorer(copy.deepcopy(scorer.model).cuda(), scorer.tokenizer)
+    expected, found = (one.loglikelihoods(some_requests(40)) for one in (scorer, card))
+    for here, there in zip(expected, found, strict=True):
+        assert here.greedy == there.greedy
+        assert here.logprobs == pytest.approx(there.logprobs, abs=1e-4)
