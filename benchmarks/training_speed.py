@@ -4,8 +4,9 @@
 
 A step is 4 × 1,024 tokens at 124M (8 × 256 at 10M with --small), AdamW, no dropout, random tokens. nanoGPT is timed
 from a folder with its `model.py`, as its users run it (autocast bfloat16, torch.compile); without one it is said to
-be absent. All start from the paper's random weights and see the same batch at the same rate, so the loss after the
-same number of steps is comparable. Every rival runs in a process of its own, in turns; best and median step are shown.
+be absent. All start from the very same random weights and see the same batch at the same rate, so the loss after the
+same number of steps must be the same. Every rival runs in a process of its own, in turns; best and median step are
+shown.
 """
 
 import argparse
@@ -24,6 +25,15 @@ RATE = 1e-4  # constant, for every rival
 SHAPES = {False: (12, 12, 768, 1024, 50257, 4), True: (6, 6, 384, 256, 65, 8)}
 
 
+def same_weights(model: Any, first: Any) -> None:
+    """Give another project's model the weights of ours; Hugging Face keeps those of its products turned."""
+    weights = first.state_dict()
+    for name, p in model.named_parameters():
+        ours = weights[name.removeprefix("transformer.")]
+        turned = type(model.get_submodule(name.rpartition(".")[0])).__name__ == "Conv1D" and p.ndim == 2
+        p.data.copy_(ours.t() if turned else ours)
+
+
 def step_of(rival: str, small: bool, folder: str) -> Any:
     """A function that does one training step and returns its loss."""
     if rival.startswith("fourhorn"):
@@ -34,8 +44,14 @@ def step_of(rival: str, small: bool, folder: str) -> Any:
     import torch
 
     n_layer, n_head, n_embd, n_ctx, n_vocab, batch = SHAPES[small]
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    from fourhorn.model.config import GPT2Config as Shape
+    from fourhorn.model.transformer import GPT2
+
     torch.manual_seed(0)
     tokens = torch.randint(0, n_vocab, (batch, n_ctx + 1))
+    first = GPT2(Shape(n_layer, n_head, n_embd, n_ctx=n_ctx, n_vocab=n_vocab))
     inputs, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
     if rival.startswith("fourhorn"):
         from fourhorn.runtime import Runtime
@@ -55,7 +71,7 @@ def step_of(rival: str, small: bool, folder: str) -> Any:
             micro_batch_size=batch, learning_rate=RATE, min_learning_rate=RATE, warmup_steps=0, beta2=0.95,
             weight_decay=0.1, native="auto" if "kernels" in rival else "off",
         )  # fmt: skip
-        trainer = Trainer(config, config.model(), Runtime("cpu", "bfloat16"))
+        trainer = Trainer(config, config.model(), Runtime("cpu", "bfloat16"), model=first)
         return lambda: trainer.train_step(Same()).loss
     if rival.startswith("nanoGPT"):
         spec = importlib.util.spec_from_file_location("model", Path(folder) / "model.py")
@@ -80,7 +96,7 @@ def step_of(rival: str, small: bool, folder: str) -> Any:
         optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.1)
         loss_of = lambda: model(inputs, labels=inputs).loss  # noqa: E731
 
-    model.transformer.wpe.weight.data.mul_(0.5)  # 0.01 as in the release and here; both begin with 0.02
+    same_weights(model, first)
 
     def step() -> float:
         with torch.autocast("cpu", torch.bfloat16):
