@@ -13,6 +13,7 @@ or taken down), `no_karma` (a Reddit row without a score), `low_karma`, `after_c
 """
 
 import contextlib
+import sys
 import time
 from collections import Counter
 from functools import partial
@@ -91,8 +92,12 @@ def links(
     spills = [work / f"source-{i:05d}.spill" for i in range(len(files))]
     tasks: list[Task] = [(f.name, {"path": str(f), "spill": str(s), **limits}) for f, s in zip(files, spills)]
     counts: Counter[str] = Counter()
-    for value in _run(read_source, tasks, workers=workers, engine=engine, name="links", unit="files"):
+    strange = []
+    found = _run(read_source, tasks, workers=workers, engine=engine, name="links", unit="files")
+    for file, value in zip(files, found, strict=True):
         counts.update(value)
+        if 0 < value.get("malformed_line", 0) == sum(value.values()):
+            strange.append(file.name)
     if 0 < counts["malformed_line"] == counts.total():
         clear_work(destination)
         with contextlib.suppress(OSError):  # it held something else before
@@ -100,6 +105,12 @@ def links(
         raise UserError(
             f"{source} holds no link: none of its {counts.total():,} lines is a URL, a submission or another JSON row "
             "with `url`, or a line of a Common Crawl index. Is it damaged, or another file?"
+        )
+    if strange:
+        names = ", ".join(strange[:3]) + (", …" if len(strange) > 3 else "")
+        print(
+            f"links: {len(strange)} of {len(files)} files hold no link at all, and their lines count as malformed: {names}",
+            file=sys.stderr,
         )
 
     n_parts = max(1, min(N_BUCKETS, -(-counts["kept"] // ROWS_PER_PART)))

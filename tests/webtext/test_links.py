@@ -190,3 +190,18 @@ def test_a_source_without_any_link_is_refused_and_leaves_nothing(tmp_path):
     with pytest.raises(UserError, match="none of its 2 lines"):
         links(tmp_path / "RS.zst", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_files_without_any_link_among_others_are_named(tmp_path, capfd):
+    folder = tmp_path / "dumps"
+    folder.mkdir()
+    (folder / "RS_2014-05").write_bytes(DUMP)
+    (folder / "notes.csv").write_bytes(b"a,b\n1,2\n")
+    found = links(folder, tmp_path / "links", workers=1)
+    assert (
+        "1 of 2 files hold no link at all, and their lines count as malformed: notes.csv"
+        in capfd.readouterr().err
+    )
+    assert found.drops["malformed_line"] == 3  # one of them in the dump
+    links(folder / "RS_2014-05", tmp_path / "others", workers=1)
+    assert "hold no link" not in capfd.readouterr().err
