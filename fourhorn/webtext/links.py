@@ -109,7 +109,8 @@ def links(
     if strange:
         names = ", ".join(strange[:3]) + (", …" if len(strange) > 3 else "")
         print(
-            f"links: {len(strange)} of {len(files)} files hold no link at all, and their lines count as malformed: {names}",
+            f"links: {len(strange)} of {len(files)} files hold no link at all, and their lines count as malformed: "
+            f"{names}",
             file=sys.stderr,
         )
 
