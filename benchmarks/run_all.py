@@ -11,6 +11,7 @@ hardware, date and versions; at the end `chart.py` draws what they hold.
 import argparse
 import importlib.metadata
 import lzma
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -29,12 +30,14 @@ INPUTS = {
     "sets": "eval",  # the files of `fourhorn data list`
     "lambada": "eval/lambada/lambada_test.openai.jsonl",
 }
-# Scripts that need arguments, one command a line; {names} are inputs, {work} a scratch folder, {code} Python sources.
+# Scripts that need arguments, one command a line; {names} are inputs, {work} a scratch folder, {code} Python sources,
+# {card} nothing, where there is an NVIDIA card.
 COMMANDS = {
     "checkpoints_llama_cpp": "export {work}/gguf --tokenizer {vocabulary}\ncompare {work}/gguf",
     "checkpoints_tensorflow": "read {tests}/checkpoints/fixtures/tensorflow",
     "evaluation_speed": "--data {sets} --vocabulary {vocabulary}",
     "package_install": "{work}/environment --wheel {wheel}",
+    "sampling_card": "--vocabulary {vocabulary} {card}",
     "sampling_memory": "--vocabulary {vocabulary}",
     "sampling_quantization": "{checkpoint} --text {english_text}",
     "sampling_speculative": "{checkpoint} --text {english_text}",
@@ -45,6 +48,7 @@ COMMANDS = {
     "tokenizer_equality": "{english_text} {multilingual_text} --vocabulary {vocabulary}",
     "tokenizer_limits": "--vocabulary {vocabulary}",
     "tokenizer_train": "english={english_text}",
+    "training_card": "{card}",
     "webtext_engine": "{pages}",
     "webtext_extract": "{pages}",
     "webtext_kill": "{warc}",
@@ -56,12 +60,14 @@ RIVALS = {
     "checkpoints_tensorflow": ["tensorflow-cpu"],
     "evaluation_speed": ["lm_eval", "transformers"],
     "memorization_throughput": ["rbloom"],
+    "sampling_card": ["transformers"],
     "sampling_speed": ["transformers", "ctranslate2", "llama-cpp-python"],
     "serving_clients": ["transformers", "llama-cpp-python"],
     "serving_lm_eval": ["lm_eval"],
     "tokenizer_encode": ["tiktoken", "gigatoken", "fastokens", "tokenizers"],
     "tokenizer_equality": ["tiktoken", "tokenizers"],
     "tokenizer_train": ["rustbpe", "tokenizers"],
+    "training_card": ["transformers"],
     "training_speed": ["transformers"],
     "webtext_crawl": ["scrapy"],
     "webtext_dedup": ["rensa", "daft", "datasketch"],
@@ -115,6 +121,7 @@ def inputs(arguments: argparse.Namespace, work: Path) -> dict[str, Path | str | 
     }
     known |= {name: getattr(arguments, name) for name in ("checkpoint", "warc", "wheel")}
     known["code"] = work / "code.txt"
+    known["card"] = "" if shutil.which("nvidia-smi") else None
     for name, path in INPUTS.items():
         known[name] = arguments.data / path if (arguments.data / path).exists() else None
     for name in ("english", "multilingual"):
