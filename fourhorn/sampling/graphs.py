@@ -5,8 +5,8 @@ millisecond, while Python needs several to launch the kernels one by one; a reco
 reads and writes has fixed places: the tokens, the lengths, the cache, the result. Attention looks at a fixed number of
 positions and masks those not yet written, so there is a recording for every `SPAN` positions of length.
 
-There are two kinds. A step reads one token of every slot, idle ones a token of no effect, so that products have the same
-shapes whoever decodes beside a sequence; only the masked positions that attention looks at depend on the longest one. A
+There are two kinds. A step reads one token of every slot, idle ones a token of no effect, so that products have one
+shape whoever decodes beside a sequence; only the masked positions that attention looks at depend on the longest one. A
 prompt's part, or guesses to verify, are read slot by slot, filled up to one of `WIDTHS`; what the filling writes is
 masked, and overwritten by the next tokens. Longer parts, and those near the end of the context, are read as in
 `TorchDecoder`, the plain twin of all of it.

@@ -52,7 +52,7 @@ def machine() -> list[tuple[str, str]]:
         ("matrix products", f"{peak_flops(place) / 1e12:.2f} TFLOP/s"),
         ("training kernels", f"not used: {reason}" if reason else "used when dropout is 0"),
         ("text kernels", text_kernels()),
-        ("torch.compile", f"needs {lacking}; runs go on without it" if lacking else "ready"),
+        ("torch.compile", f"{lacking}; runs go on without it" if lacking else "ready"),
         ("released weights", released()),
     ]
 

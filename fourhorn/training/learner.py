@@ -9,7 +9,7 @@ In: inputs and targets, int64 (B, T); weights, one number or (B, T). Out: the we
 
 import os
 import shutil
-import warnings
+import sys
 from importlib.util import find_spec
 from typing import Any
 
@@ -58,22 +58,36 @@ class Learner(nn.Module):
 
 
 def use_compile(choice: str, runtime: Runtime, n_flops: float) -> bool:
-    """Whether to compile: when asked to, or by itself for work that lasts much longer than compiling does."""
-    if choice == "off":
+    """Whether to compile: when asked to, or by itself for work that lasts much longer than compiling does.
+
+    Where it is wanted and does not work, that is said once and the run goes on without it.
+    """
+    # About a minute of compiling on CPU; below ten minutes of work at 0.5 TFLOP/s it does not come back.
+    pays = runtime.is_cuda or n_flops > 10 * 60 * 0.5e12
+    if choice == "off" or (choice == "auto" and not pays):
         return False
     reason = why_not_compile(runtime)
-    if choice == "on":
-        if reason:
-            warnings.warn(f"torch.compile needs {reason}; going on without it.", stacklevel=2)
-        return not reason
-    # About a minute of compiling on CPU; below ten minutes of work at 0.5 TFLOP/s it does not come back.
-    return not reason and (runtime.is_cuda or n_flops > 10 * 60 * 0.5e12)
+    if not reason or choice == "on":
+        reason = reason or failed_trial(runtime)
+        if reason and runtime.is_main:
+            print(f"fourhorn: training goes on without torch.compile ({reason}).", file=sys.stderr)
+    return not reason
 
 
 def why_not_compile(runtime: Runtime) -> str:
-    """What torch.compile needs and does not find here; empty when it has everything."""
+    """What torch.compile does not find here; empty when it has everything."""
     if runtime.is_cuda and find_spec("triton") is None:
-        return "Triton and does not find it"
+        return "no Triton found"
     variable, compilers = ("CC", ("gcc", "clang")) if runtime.is_cuda else ("CXX", ("g++", "clang++"))
     found = any(shutil.which(name) for name in (os.environ.get(variable), *compilers) if name)
-    return "" if found else f"a compiler ({' or '.join(compilers)}) and finds none"
+    return "" if found else f"no compiler found: {' or '.join(compilers)}"
+
+
+def failed_trial(runtime: Runtime) -> str:
+    """What went wrong when a small function was compiled, forward and backward; empty when nothing did."""
+    x = torch.ones(64, device=runtime.torch_device, requires_grad=True)
+    try:
+        torch.compile(lambda x: (x.exp() + 1).sum())(x).backward()
+    except Exception as error:  # a compiler that is broken, Python without its headers, …
+        return str(error).strip().splitlines()[0]
+    return ""

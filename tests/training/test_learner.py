@@ -41,19 +41,36 @@ def test_compiled_blocks_share_the_models_weights_and_are_not_saved_with_it() ->
 
 
 def test_without_a_compiler_or_triton_there_is_a_reason_and_no_compiling(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(learner, "find_spec", lambda name: object())
     for place, names in ((CPU, "g++ or clang++"), (CARD, "gcc or clang")):
-        assert why_not_compile(place) == f"a compiler ({names}) and finds none"
+        assert why_not_compile(place) == f"no compiler found: {names}"
         assert not use_compile("auto", place, 1e30)
-    with pytest.warns(UserWarning, match="needs a compiler .* going on without it"):
-        assert not use_compile("on", CPU, 0.0)
+    assert capsys.readouterr().err == ""
+    assert not use_compile("on", CPU, 0.0)
+    said = "fourhorn: training goes on without torch.compile (no compiler found: g++ or clang++).\n"
+    assert capsys.readouterr().err == said
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(learner, "failed_trial", lambda place: "")
     assert use_compile("auto", CARD, 0.0)
     assert use_compile("on", CPU, 0.0)
     assert not use_compile("auto", CPU, 1e12)
     assert not use_compile("off", CARD, 1e30)
     monkeypatch.setattr(learner, "find_spec", lambda name: None)
     assert "Triton" in why_not_compile(CARD)
+
+
+def test_a_compiler_that_does_not_work_is_said_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(function: object) -> object:
+        raise RuntimeError("Python.h: No such file or directory\nand a page more")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    said = "fourhorn: training goes on without torch.compile (Python.h: No such file or directory).\n"
+    for choice in ("on", "auto"):
+        assert not use_compile(choice, CPU, 1e30)
+        assert capsys.readouterr().err == said
