@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from fourhorn.sampling.compiling import inner
-from fourhorn.sampling.fetching import prefetch_far
+from fourhorn.sampling.fetching import prefetch
 from fourhorn.sampling.layout import BLOCK
 from fourhorn.sampling.rows import halve
 from fourhorn.sampling.tiles import (
@@ -77,15 +77,7 @@ def store_keys_values(
 
 
 @inner
-def fetch_keys_values(keys: Any, values: Any, position: Any, head_size: Any) -> None:
-    """Ask for what a row at this position will read first: the processor foresees no such jump."""
-    for i in range(0, (min(position, BLOCK - 1) // 16 + 1) * head_size * 32, 64):
-        prefetch_far(keys + i)
-        prefetch_far(values + i)
-
-
-@inner
-def score(query: Any, keys: Any, block_step: Any, head_size: Any, n: Any, scores: Any) -> Any:
+def score(query: Any, keys: Any, ahead: Any, block_step: Any, head_size: Any, n: Any, scores: Any) -> Any:
     """q·k of the first n positions, -1e30 up to a multiple of 16; the largest."""
     largest, block = floats(-1e30), 32 * head_size
     for start in range(0, n - 63, 64):
@@ -93,6 +85,8 @@ def score(query: Any, keys: Any, block_step: Any, head_size: Any, n: Any, scores
         a, b, c, d = floats(0.0), floats(0.0), floats(0.0), floats(0.0)
         for pair in range(head_size // 2):
             q, at = ints(load_int(query + 4 * pair)), k + 64 * pair
+            for i in range(4):
+                prefetch(at + i * block + ahead)
             a = dot_halves(a, load_ints(at), q)
             b = dot_halves(b, load_ints(at + block), q)
             c = dot_halves(c, load_ints(at + 2 * block), q)
@@ -106,6 +100,7 @@ def score(query: Any, keys: Any, block_step: Any, head_size: Any, n: Any, scores
     for start in range(n // 64 * 64, n, 16):
         k, a = keys + n // BLOCK * block_step + start % BLOCK * head_size * 2, floats(0.0)
         for pair in range(head_size // 2):
+            prefetch(k + 64 * pair + ahead)
             a = dot_halves(a, load_ints(k + 64 * pair), ints(load_int(query + 4 * pair)))
         a = keep_first(a, n - start, -1e30)
         store_floats(scores + 4 * start, a)
@@ -115,15 +110,26 @@ def score(query: Any, keys: Any, block_step: Any, head_size: Any, n: Any, scores
 
 @inner
 def attend(
-    query: Any, keys: Any, values: Any, block_step: Any, head_size: Any, n: Any, out: Any, buffer: Any
+    query: Any,
+    keys: Any,
+    values: Any,
+    ahead: Any,
+    block_step: Any,
+    head_size: Any,
+    n: Any,
+    out: Any,
+    buffer: Any,
 ) -> None:
-    """One head's output for a row that sees the first n positions; the buffer holds 1 KiB and 6 bytes per position."""
+    """One head's output for a row that sees the first n positions; the buffer holds 1 KiB and 6 bytes per position.
+
+    Keys and values `ahead` bytes from these are fetched meanwhile, as many: the processor foresees no such jump.
+    """
     scale = floats(np.float32(1.0) / np.sqrt(np.float32(head_size)))
     for i in range(0, head_size, 16):
         store_halves(buffer + 2 * i, mul(load_floats(query + 4 * i), scale))
     padded = (n + 15) // 16 * 16
     scores, weights = buffer + 1024, buffer + 1024 + 4 * padded
-    largest = floats(score(buffer, keys, block_step, head_size, n, scores))
+    largest = floats(score(buffer, keys, ahead, block_step, head_size, n, scores))
     total = floats(0.0)
     for i in range(0, padded, 16):
         weight = exp(sub(load_floats(scores + 4 * i), largest))
@@ -135,6 +141,8 @@ def attend(
         for start in range(0, padded, BLOCK):
             at, w = values + start // BLOCK * block_step + 4 * i, weights + 2 * start
             for pair in range(0, min(padded - start, BLOCK) // 2, 2):
+                prefetch(at + ahead)
+                prefetch(at + 4 * head_size + ahead)
                 even = dot_halves(even, load_ints(at), ints(load_int(w + 4 * pair)))
                 odd = dot_halves(odd, load_ints(at + 4 * head_size), ints(load_int(w + 4 * pair + 4)))
                 at += 8 * head_size

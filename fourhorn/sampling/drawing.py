@@ -47,10 +47,12 @@ def likeliest(address: Any, n: Any) -> Any:
     """Where the largest of n values stands, the first of equals; n is a multiple of 16."""
     best, found = np.float32(-np.inf), 0
     for start in range(0, n, BLOCK):
-        top = floats(-np.inf)
-        for i in range(start, min(start + BLOCK, n), 16):
+        end, top = min(start + BLOCK, n), floats(-np.inf)
+        other = top
+        for i in range(start, end - 16, 32):
             top = maximum(top, load_floats(address + 4 * i))
-        value = max_lanes(top)
+            other = maximum(other, load_floats(address + 4 * i + 64))
+        value = max_lanes(maximum(maximum(top, other), load_floats(address + 4 * end - 64)))
         if value > best:
             best, found = value, start
     while found < n - 1 and load_float(address + 4 * found) != best:

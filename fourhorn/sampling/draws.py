@@ -17,17 +17,12 @@ def choose_fast(
 ) -> list[int]:
     """One token for each row of padded logits (M, multiple of 16), as `fourhorn.sampling.logits.choose`."""
     n_rows, n_padded = logits.shape
-    tokens = np.empty(n_rows, np.int64)
-    top_ks = np.array([min(p.top_k, n_vocab) for p in params], np.int64)
-    columns = (
-        np.array([p.temperature for p in params], np.float64),
-        top_ks,
-        np.array([p.top_p for p in params], np.float64),
-        np.array(uniforms, np.float64),
-        np.empty(n_padded, np.float32),
-        np.empty(top_ks.max(), np.float32),
-        tokens,
+    settings = np.array(
+        [(p.temperature, p.top_p, u) for p, u in zip(params, uniforms, strict=True)], np.float64
     )
-    addresses = (column.ctypes.data for column in columns)
+    top_ks = [min(p.top_k, n_vocab) for p in params]
+    tokens = np.array(top_ks, np.int64)  # each row's top-k becomes its token
+    room = np.empty(n_padded + max(top_ks) if settings[:, 0].any() else 0, np.float32)
+    addresses = (array.ctypes.data for array in (settings, tokens, room))
     function("draw_rows")(logits.ctypes.data, logits.strides[0], n_rows, n_padded, n_vocab, *addresses)
     return tokens.tolist()

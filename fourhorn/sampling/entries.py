@@ -80,14 +80,17 @@ def work(
 
 
 def draw_rows(
-    logits: Any, stride: Any, n_rows: Any, n_padded: Any, n_vocab: Any, temperatures: Any, top_ks: Any, top_ps: Any,
-    uniforms: Any, weights: Any, heap: Any, tokens: Any,
-) -> Any:  # fmt: skip
-    """One token for each row of logits, which begin `stride` bytes apart; how many."""
+    logits: Any, stride: Any, n_rows: Any, n_padded: Any, n_vocab: Any, settings: Any, tokens: Any, room: Any
+) -> Any:
+    """One token for each row of logits, which begin `stride` bytes apart; how many.
+
+    A row's settings are its temperature, top-p and uniform number; where its token goes, its top-k stands before.
+    """
     for row in range(n_rows):
+        at = settings + 24 * row
         token = draw_row(
-            logits + row * stride, n_padded, n_vocab, load_double(temperatures + 8 * row), number(top_ks, row),
-            load_double(top_ps + 8 * row), load_double(uniforms + 8 * row), weights, heap,
+            logits + row * stride, n_padded, n_vocab, load_double(at), number(tokens, row), load_double(at + 8),
+            load_double(at + 16), room, room + 4 * n_padded,
         )  # fmt: skip
         store_number(tokens, row, token)
     return n_rows

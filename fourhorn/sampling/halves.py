@@ -1,4 +1,4 @@
-"""Products of bfloat16 rows with bfloat16 weights, 32 outputs at a time, in tiles where there are tiles.
+"""Products of bfloat16 rows with bfloat16 weights, 64 outputs at a time, in tiles where there are tiles.
 
 In: addresses of weights in the order of `HALVES`, and of rows. Out: float32.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.fetching import prefetch
 from fourhorn.sampling.processor import HAS_TILES
-from fourhorn.sampling.products import AHEAD, finish, finish_tile
+from fourhorn.sampling.products import AHEAD, finish_row, finish_tiles
 from fourhorn.sampling.tiles import (
     dot_halves_046,
     dot_halves_147,
@@ -29,19 +29,22 @@ from fourhorn.sampling.tiles import (
     zero_2,
     zero_3,
 )
-from fourhorn.sampling.vectors import add, dot_halves, floats, ints, load_int, load_ints
+from fourhorn.sampling.vectors import dot_halves, floats, ints, load_int, load_ints
 
 
 @inner
-def dot_row_halves(codes: Any, n_inputs: Any, row: Any) -> Any:
-    """16 outputs of one bfloat16 row."""
-    even, odd = floats(0.0), floats(0.0)
-    for k in range(0, n_inputs // 2, 2):
-        prefetch(codes + AHEAD + 64 * k)
-        prefetch(codes + AHEAD + 64 * k + 64)
-        even = dot_halves(even, load_ints(codes + 64 * k), ints(load_int(row + 4 * k)))
-        odd = dot_halves(odd, load_ints(codes + 64 * k + 64), ints(load_int(row + 4 * k + 4)))
-    return add(even, odd)
+def row_halves(first: Any, step: Any, n_inputs: Any, row: Any) -> Any:
+    """64 outputs of one bfloat16 row."""
+    a, b, c, d = floats(0.0), floats(0.0), floats(0.0), floats(0.0)
+    for k in range(n_inputs // 2):
+        at, x = first + 64 * k, ints(load_int(row + 4 * k))
+        for block in range(4):
+            prefetch(at + block * step + AHEAD)
+        a = dot_halves(a, load_ints(at), x)
+        b = dot_halves(b, load_ints(at + step), x)
+        c = dot_halves(c, load_ints(at + 2 * step), x)
+        d = dot_halves(d, load_ints(at + 3 * step), x)
+    return a, b, c, d
 
 
 @inner
@@ -50,14 +53,15 @@ def tiles_halves(first: Any, second: Any, n_inputs: Any, rows: Any, out: Any) ->
     zero_0()
     zero_1()
     for at in range(0, 2 * n_inputs, 64):
-        load_4(rows + at, 2 * n_inputs)
-        load_6(first + 16 * at, 64)
-        dot_halves_046()
-        load_7(second + 16 * at, 64)
-        dot_halves_147()
+        a, b = first + 16 * at, second + 16 * at
         for i in range(0, 1024, 64):
-            prefetch(first + 16 * at + AHEAD + i)
-            prefetch(second + 16 * at + AHEAD + i)
+            prefetch(a + AHEAD + i)
+            prefetch(b + AHEAD + i)
+        load_4(rows + at, 2 * n_inputs)
+        load_6(a, 64)
+        dot_halves_046()
+        load_7(b, 64)
+        dot_halves_147()
     store_0(out, 64)
     store_1(out + 1024, 64)
 
@@ -86,25 +90,24 @@ def tiles_halves_double(first: Any, second: Any, n_inputs: Any, rows: Any, out: 
 
 
 @inner
-def pair_halves_rows(
-    first: Any, second: Any, bias: Any, n_inputs: Any, n_rows: Any, rows: Any, out: Any, stride: Any,
-    epilogue: Any, buffer: Any,
+def panel_halves_rows(
+    first: Any, step: Any, bias: Any, n_inputs: Any, n_rows: Any, rows: Any, out: Any, stride: Any, epilogue: Any,
+    buffer: Any,
 ) -> None:  # fmt: skip
-    """32 outputs of any number of bfloat16 rows."""
-    other = bias + 64 if bias != 0 else bias
+    """64 outputs of any number of bfloat16 rows."""
     if not HAS_TILES:
         for row in range(n_rows):
-            x, to = rows + 2 * row * n_inputs, out + row * stride
-            finish(dot_row_halves(first, n_inputs, x), bias, to, epilogue)
-            finish(dot_row_halves(second, n_inputs, x), other, to + 64, epilogue)
+            values = row_halves(first, step, n_inputs, rows + 2 * row * n_inputs)
+            finish_row(values, bias, out + row * stride, epilogue)
         return
     for row in range(0, n_rows, 32):
-        x, to, n = rows + 2 * row * n_inputs, out + row * stride, n_rows - row
-        if n > 16:
-            tiles_halves_double(first, second, n_inputs, x, buffer)
-            finish_tile(buffer + 2048, min(n - 16, 16), bias, to + 16 * stride, stride, epilogue)
-            finish_tile(buffer + 3072, min(n - 16, 16), other, to + 16 * stride + 64, stride, epilogue)
-        else:
-            tiles_halves(first, second, n_inputs, x, buffer)
-        finish_tile(buffer, min(n, 16), bias, to, stride, epilogue)
-        finish_tile(buffer + 1024, min(n, 16), other, to + 64, stride, epilogue)
+        x, n = rows + 2 * row * n_inputs, n_rows - row
+        for half in range(2):
+            a, above = first + 2 * half * step, bias + 128 * half if bias != 0 else bias
+            to = out + row * stride + 128 * half
+            if n > 16:
+                tiles_halves_double(a, a + step, n_inputs, x, buffer)
+                finish_tiles(buffer + 2048, min(n - 16, 16), above, to + 16 * stride, stride, epilogue)
+            else:
+                tiles_halves(a, a + step, n_inputs, x, buffer)
+            finish_tiles(buffer, min(n, 16), above, to, stride, epilogue)

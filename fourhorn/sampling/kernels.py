@@ -14,7 +14,7 @@ logits. The plain twin is `TorchDecoder` on `quantize.round_trip`.
 
 from typing import Any
 
-from fourhorn.sampling.attention import attend, attend_tile, fetch_keys_values, store_keys_values
+from fourhorn.sampling.attention import attend, attend_tile, store_keys_values
 from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.layout import (
     BLOCK,
@@ -39,11 +39,11 @@ from fourhorn.sampling.layout import (
     Pass,
     Shape,
 )
-from fourhorn.sampling.linear import linear_pair
+from fourhorn.sampling.linear import linear_panel
 from fourhorn.sampling.pieces import next_piece, phase_done
 from fourhorn.sampling.processor import HAS_TILES
 from fourhorn.sampling.products import ADD, FEW_ROWS, GELU, STORE, Rounded
-from fourhorn.sampling.quantize import HALVES, NIBBLES
+from fourhorn.sampling.quantize import HALVES, NIBBLES, PANEL
 from fourhorn.sampling.reading import (
     buffers_numbers,
     column,
@@ -53,7 +53,7 @@ from fourhorn.sampling.reading import (
     pass_numbers,
     shape_numbers,
 )
-from fourhorn.sampling.rows import embed, halve, normalize, quantize_row
+from fourhorn.sampling.rows import embed, halve, n_groups, normalize, quantize_row
 from fourhorn.sampling.tiles import tile_configure, tile_release
 
 STRETCH_BYTES = 3 << 18  # of rows
@@ -86,7 +86,7 @@ def round_row(
     if kind == HALVES:
         halve(x, rounded.codes + 2 * row * n, n)
     else:
-        at = 4 * row * (n // 64)
+        at = 4 * row * n_groups(kind, n)
         quantize_row(kind, x, n, rounded.codes + row * n, rounded.scales + at, rounded.sums + at)
 
 
@@ -122,12 +122,12 @@ def linear_phase(
     shape: Any, counters: Any, phase: Any, kind: Any, meets: Any, weights: Any, n_inputs: Any, n_outputs: Any,
     rounded: Any, n_rows: Any, out: Any, epilogue: Any, scratch: Any,
 ) -> None:  # fmt: skip
-    """All rows times one matrix; a piece is a few neighbouring pairs of blocks."""
+    """All rows times one matrix; a piece is a few neighbouring panels of 64 outputs."""
     codes, scales, bias = weights
-    n_pairs = n_outputs // 32
-    pair_bytes = n_inputs * (64 if kind == HALVES else 16 if kind == NIBBLES else 32)
-    size = max(1, min(n_pairs // (4 * shape.n_threads), PIECE_BYTES // pair_bytes))
-    n_pieces = (n_pairs + size - 1) // size
+    n_panels = n_outputs // PANEL
+    panel_bytes = n_inputs * (128 if kind == HALVES else 32 if kind == NIBBLES else 64)
+    size = max(1, min(n_panels // (4 * shape.n_threads), PIECE_BYTES // panel_bytes))
+    n_pieces = (n_panels + size - 1) // size
     # many rows go in stretches that stay in the core's cache while the piece's weights pass by
     stretch = max(32, STRETCH_BYTES // (2 * n_inputs) // 32 * 32) if meets == HALVES else n_rows
     piece, n_own = next_piece(counters, phase, n_pieces), 0
@@ -135,12 +135,9 @@ def linear_phase(
         for part in range((n_rows + stretch - 1) // stretch):
             row = part * stretch
             some = Rounded(rounded.codes + 2 * row * n_inputs, rounded.scales, rounded.sums)
-            end = min(piece * size + size, n_pairs)
-            for pair in range(piece * size, end):
-                following = pair + 1 if pair + 1 < end else (piece + shape.n_threads) * size  # probably
-                linear_pair(
-                    kind, meets, pair, following if following < n_pairs else pair, codes, scales, bias, n_inputs,
-                    min(stretch, n_rows - row), some,
+            for panel in range(piece * size, min(piece * size + size, n_panels)):
+                linear_panel(
+                    kind, meets, panel, codes, scales, bias, n_inputs, min(stretch, n_rows - row), some,
                     out + 4 * row * n_outputs, 4 * n_outputs, epilogue, scratch,
                 )  # fmt: skip
         n_own += 1
@@ -165,48 +162,54 @@ def all_heads(shape: Any) -> Any:
 def cache_phase(
     shape: Any, buffers: Any, this: Any, counters: Any, phase: Any, layer: Any, job: Any, scratch: Any
 ) -> None:
-    """New keys and values into the cache, where rows of one slot see each other."""
+    """New keys and values into the cache, where rows of one slot see each other; a piece is a head.
+
+    So no two threads write to the same lines of memory, where 16 positions lie together.
+    """
     C, D, after = shape.n_embd, shape.head_size, all_heads(shape)
     step = 2 * shape.n_layer * after
-    piece, n_own = next_piece(counters, phase, this.n_rows), 0
+    piece, n_own = next_piece(counters, phase, shape.n_head), 0
     while piece >= 0:
-        for head in range(shape.n_head):
-            keys = keys_of(shape, buffers, layer, entry(job, SLOTS, piece), head)
-            at, position = buffers.wide + 4 * (3 * piece * C + C + head * D), entry(job, POSITIONS, piece)
+        for row in range(this.n_rows):
+            keys = keys_of(shape, buffers, layer, entry(job, SLOTS, row), piece)
+            at, position = buffers.wide + 4 * (3 * row * C + C + piece * D), entry(job, POSITIONS, row)
             store_keys_values(at, at + 4 * C, keys, keys + after, step, position, D, scratch)
         n_own += 1
-        piece = next_piece(counters, phase, this.n_rows)
-    phase_done(counters, phase, this.n_rows, n_own)
+        piece = next_piece(counters, phase, shape.n_head)
+    phase_done(counters, phase, shape.n_head, n_own)
 
 
 @inner
 def attention_phase(
     shape: Any, buffers: Any, this: Any, counters: Any, phase: Any, layer: Any, job: Any, scratch: Any
 ) -> None:
-    """Every head of every row; neighbouring pieces share a head, whose keys stay in the cache of the core."""
+    """Every head of every row; neighbours share a head, whose keys stay in the cache of the core."""
     n_items = this.n_spans if this.n_spans > 0 else this.n_rows
-    C, D, n_pieces = shape.n_embd, shape.head_size, n_items * shape.n_head
+    C, D, n_all = shape.n_embd, shape.head_size, n_items * shape.n_head
     after = all_heads(shape)
     step = 2 * shape.n_layer * after
+    size = max(1, min(4, n_all // (8 * shape.n_threads)))
+    n_pieces = (n_all + size - 1) // size
     piece, n_own = next_piece(counters, phase, n_pieces), 0
     while piece >= 0:
-        head, item = piece // n_items, piece % n_items
-        row = entry(job, FIRSTS, item) if this.n_spans > 0 else item
-        keys = keys_of(shape, buffers, layer, entry(job, SLOTS, row), head)
-        values, position = keys + after, entry(job, POSITIONS, row)
-        query, out = buffers.wide + 4 * (3 * row * C + head * D), buffers.mixed + 4 * (row * C + head * D)
-        if this.apart:
-            store_keys_values(query + 4 * C, query + 8 * C, keys, values, step, position, D, scratch)
-        later = piece + shape.n_threads
-        if this.apart and later < n_pieces:
-            row = later % n_items
-            following = keys_of(shape, buffers, layer, entry(job, SLOTS, row), later // n_items)
-            fetch_keys_values(following, following + after, entry(job, POSITIONS, row), D)
-        if this.n_spans > 0:
-            n = entry(job, LENGTHS, item)
-            attend_tile(query, 12 * C, keys, values, step, D, position, n, out, 4 * C, scratch)
-        else:
-            attend(query, keys, values, step, D, position + 1, out, scratch)
+        end = min(piece * size + size, n_all)
+        for i in range(piece * size, end):
+            head, item = i // n_items, i % n_items
+            row = entry(job, FIRSTS, item) if this.n_spans > 0 else item
+            keys = keys_of(shape, buffers, layer, entry(job, SLOTS, row), head)
+            values, position = keys + after, entry(job, POSITIONS, row)
+            query, out = buffers.wide + 4 * (3 * row * C + head * D), buffers.mixed + 4 * (row * C + head * D)
+            if this.apart:
+                store_keys_values(query + 4 * C, query + 8 * C, keys, values, step, position, D, scratch)
+            if this.n_spans > 0:
+                n = entry(job, LENGTHS, item)
+                attend_tile(query, 12 * C, keys, values, step, D, position, n, out, 4 * C, scratch)
+            else:
+                later = min(i + 1 if i + 1 < end else (piece + shape.n_threads) * size, n_all - 1)  # probably
+                following = keys_of(
+                    shape, buffers, layer, entry(job, SLOTS, later % n_items), later // n_items
+                )
+                attend(query, keys, values, following - keys, step, D, position + 1, out, scratch)
         n_own += 1
         piece = next_piece(counters, phase, n_pieces)
     phase_done(counters, phase, n_pieces, n_own)

@@ -32,7 +32,7 @@ class Shape(NamedTuple):
     n_head: int
     n_embd: int  # of the model, padded to a multiple of 64
     head_size: int
-    n_outputs: int  # of the head, a multiple of 32
+    n_outputs: int  # of the head, a multiple of 64
     n_ctx: int  # of a slot, a multiple of 64
     n_slots: int
     kind: int  # of the layers' weights

@@ -19,7 +19,7 @@ from fourhorn import machine_code
 from fourhorn.runtime import give_back_freed
 from fourhorn.sampling.processor import cpu_name, feature_words
 
-N_ARGUMENTS = {"post": 1, "work": 8, "draw_rows": 12}  # of the functions in `fourhorn.sampling.entries`
+N_ARGUMENTS = {"post": 1, "work": 8, "draw_rows": 8}  # of the functions in `fourhorn.sampling.entries`
 _loading = threading.Lock()
 
 

@@ -1,4 +1,7 @@
-"""What all products of rows with packed weights share: how rows are handed over, and how 16 outputs end.
+"""What all products of rows with packed weights share: how rows are handed over, and how 64 outputs end.
+
+A panel of 64 outputs has four blocks of weights. Single rows read all four at once: a core has more of memory's answers
+on their way from four streams than from one. Tiles read two at once.
 
 In: addresses. Out: float32, after bias and epilogue (none, GELU, or added to what is there).
 """
@@ -12,12 +15,12 @@ from fourhorn.sampling.rows import gelu
 from fourhorn.sampling.vectors import add, load_floats, store_floats
 
 STORE, GELU, ADD = 0, 1, 2  # epilogues
-AHEAD = 4096  # bytes from here that are fetched early
+AHEAD = 2048  # bytes from here that are fetched early
 FEW_ROWS = 3  # up to so many rows, vector registers beat tiles, and every thread rounds the rows for itself
 
 
 class Rounded(NamedTuple):
-    """Addresses of rows as a product wants them: halves, or signed bytes with a scale and a sum per 64."""
+    """Addresses of rows as a product wants them: halves, or signed bytes with a scale and a sum per group."""
 
     codes: int
     scales: int
@@ -37,7 +40,21 @@ def finish(value: Any, bias: Any, out: Any, epilogue: Any) -> None:
 
 
 @inner
-def finish_tile(tile: Any, n_rows: Any, bias: Any, out: Any, stride: Any, epilogue: Any) -> None:
-    """Bias and epilogue of a 16 × 16 block."""
+def finish_row(values: Any, bias: Any, out: Any, epilogue: Any) -> None:
+    """Bias and epilogue of 64 outputs of one row."""
+    a, b, c, d = values
+    step = 64 if bias != 0 else 0
+    finish(a, bias, out, epilogue)
+    finish(b, bias + step, out + 64, epilogue)
+    finish(c, bias + 2 * step, out + 128, epilogue)
+    finish(d, bias + 3 * step, out + 192, epilogue)
+
+
+@inner
+def finish_tiles(tiles: Any, n_rows: Any, bias: Any, out: Any, stride: Any, epilogue: Any) -> None:
+    """Bias and epilogue of two blocks of 16 × 16: 32 outputs of up to 16 rows."""
+    step = 64 if bias != 0 else 0
     for row in range(n_rows):
-        finish(load_floats(tile + 64 * row), bias, out + row * stride, epilogue)
+        tile, to = tiles + 64 * row, out + row * stride
+        finish(load_floats(tile), bias, to, epilogue)
+        finish(load_floats(tile + 1024), bias + step, to + 64, epilogue)

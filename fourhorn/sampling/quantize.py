@@ -1,11 +1,12 @@
-"""Weights in fewer bits: bfloat16, or 8 or 4 bits with a scale and an offset for each 64 of them.
+"""Weights in fewer bits: bfloat16, or 8 or 4 bits with a scale and an offset for each 256 or 64 of them.
 
-A group of 64 neighbouring inputs of one output shares a bfloat16 scale s and offset m: w ≈ s · code + m, with codes in
-0 … 255 or 0 … 15. Eight bits are symmetric (m = -128 s); four bits use the group's whole range, and the range that
-gives the least squared error is searched. `docs/sampling.md` gives what each costs in bits per byte.
+A group of neighbouring inputs of one output shares a bfloat16 scale s and offset m: w ≈ s · code + m, with codes in
+0 … 255 or 0 … 15. Eight bits are symmetric (m = -128 s), 256 in a group; four bits are 64 in a group and use its whole
+range, and the range that gives the least squared error is searched. The last group may be shorter. `docs/sampling.md`
+gives what each costs in bits per byte.
 
 In: a weight (outputs N, inputs K), K a multiple of 64. Out: `Packed`, in the order in which the kernels read it: blocks
-of 16 outputs, each 64-byte row holding 4 inputs (or 2 in bfloat16) of all 16. N is padded to a multiple of 32.
+of 16 outputs, each 64-byte row holding 4 inputs (or 2 in bfloat16) of all 16. N is padded to a multiple of 64.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,11 @@ from fourhorn.model.transformer import GPT2
 
 Precision = Literal["float32", "bfloat16", "int8", "int4"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8", "int4")
-GROUP = 64
+DEPTH, PANEL = (
+    64,
+    64,
+)  # inputs that a tile takes, outputs that are computed together: sizes are padded to multiples
+BYTE_GROUP, NIBBLE_GROUP = 256, 64  # neighbouring inputs that share a scale: multiples of DEPTH
 HALVES, BYTES, NIBBLES = 0, 1, 2  # kinds of packed weights, as the kernels number them
 KINDS = {"bfloat16": HALVES, "int8": BYTES, "int4": NIBBLES}
 
@@ -35,7 +40,7 @@ class Packed:
     codes: np.ndarray[Any, Any]  # bytes
     scales: np.ndarray[
         Any, Any
-    ]  # bfloat16 bits, (N/16, K/64, 1 or 2, 16): scales, and offsets of 4-bit codes
+    ]  # bfloat16 bits, (N/16, groups, 1 or 2, 16): scales, and offsets of 4-bit codes
 
     @property
     def n_bytes(self) -> int:
@@ -57,9 +62,14 @@ def check_precision(precision: str) -> None:
         raise unknown("precision", precision, PRECISIONS)
 
 
+def group_of(bits: int) -> int:
+    """How many neighbouring inputs share a scale."""
+    return BYTE_GROUP if bits == 8 else NIBBLE_GROUP
+
+
 def quantize(weight: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Codes (N, K/64, 64) as uint8, scales and offsets (N, K/64) as bfloat16; the last group is padded with zeros."""
-    weight = padded(weight, columns=-weight.shape[1] % GROUP)
+    """Codes (N, K/G, G) as uint8, scales and offsets (N, K/G) as bfloat16; the last group is padded with zeros."""
+    weight = padded(weight, columns=-weight.shape[1] % group_of(bits))
     parts = [
         _quantize(part, bits) for part in torch.split(weight, 256)
     ]  # small enough to stay in a core's cache
@@ -68,7 +78,7 @@ def quantize(weight: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _quantize(weight: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
-    groups = weight.detach().float().view(weight.shape[0], -1, GROUP)  # (N, K/64, 64)
+    groups = weight.detach().float().view(weight.shape[0], -1, group_of(bits))
     if bits == 8:
         scale = (groups.abs().amax(-1) / 127).bfloat16()
         offset = scale * -128  # exact: a power of two
@@ -102,7 +112,7 @@ def decode(codes: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
 def pack(weight: Tensor, precision: str) -> Packed:
     """A weight in the kernels' order."""
     n_outputs, n_inputs = weight.shape
-    more, kind = -n_outputs % 32, KINDS[precision]
+    more, kind = -n_outputs % PANEL, KINDS[precision]
     blocks = (n_outputs + more) // 16
     if kind == HALVES:
         halves = (
@@ -114,8 +124,8 @@ def pack(weight: Tensor, precision: str) -> Packed:
         return Packed(kind, n_outputs, n_inputs, halves.view(torch.uint8).numpy(), np.zeros(0, np.uint16))
     columns = quantize(weight, 8 if kind == BYTES else 4)
     codes, scale, offset = (padded(column, rows=more) for column in columns)
-    # (blocks, 16, groups, rows, 4) → (blocks, groups, rows, 16, 4)
-    codes = codes.view(blocks, 16, -1, GROUP // 4, 4).permute(0, 2, 3, 1, 4)
+    # (blocks, 16, depths, rows, 4) → (blocks, depths, rows, 16, 4)
+    codes = codes.flatten(1)[:, :n_inputs].reshape(blocks, 16, -1, DEPTH // 4, 4).permute(0, 2, 3, 1, 4)
     if kind == BYTES:
         codes = codes ^ 128  # as signed bytes, code - 128; undone by `integers.EXCESS`
     if kind == NIBBLES:

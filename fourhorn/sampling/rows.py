@@ -1,7 +1,7 @@
 """What happens to one row alone: its embedding, layer normalization, GELU, and rounding for the next product.
 
 §2.3. A row is a float32 vector of n values, n a multiple of 64. For a product with byte weights it becomes signed bytes
-with one scale per 64 values; for bfloat16 weights, bfloat16. In and out: addresses.
+with one scale per group of them; for bfloat16 weights, bfloat16. In and out: addresses.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fourhorn.sampling.compiling import inner
-from fourhorn.sampling.quantize import BYTES, HALVES
+from fourhorn.sampling.quantize import BYTE_GROUP, BYTES, HALVES, NIBBLE_GROUP, NIBBLES
 from fourhorn.sampling.vectors import (
     absolute,
     add,
@@ -20,6 +20,7 @@ from fourhorn.sampling.vectors import (
     exp,
     floats,
     fma,
+    ints,
     load_byte,
     load_floats,
     load_half,
@@ -75,31 +76,35 @@ def halve(x: Any, out: Any, n: Any) -> None:
 
 
 @inner
+def n_groups(kind: Any, n: Any) -> Any:
+    """Groups of n inputs."""
+    size = NIBBLE_GROUP if kind == NIBBLES else BYTE_GROUP
+    return (n + size - 1) // size
+
+
+@inner
 def quantize_row(kind: Any, x: Any, n: Any, codes: Any, scales: Any, sums: Any) -> None:
-    """A row as signed bytes; per 64 values their scale, and what the weights' offsets will be multiplied by.
+    """A row as signed bytes; per group their scale, and what the weights' offsets will be multiplied by.
 
     For `BYTES`, whose codes are 128 too large, that is the integer -128 · Σ code; for `NIBBLES`, scale · Σ code.
     """
-    for group in range(n // 64):
-        at = x + 256 * group
-        a, b = load_floats(at), load_floats(at + 64)
-        c, d = load_floats(at + 128), load_floats(at + 192)
-        largest = max_lanes(maximum(maximum(absolute(a), absolute(b)), maximum(absolute(c), absolute(d))))
+    size = NIBBLE_GROUP if kind == NIBBLES else BYTE_GROUP
+    for start in range(0, n, size):
+        end, most, total = min(start + size, n), floats(0.0), ints(0)
+        for i in range(start, end, 16):
+            most = maximum(most, absolute(load_floats(x + 4 * i)))
+        largest = max_lanes(most)
         inverse = floats(np.float32(127.0) / largest if largest > 0 else np.float32(0.0))
-        a, b = round_to_ints(mul(a, inverse)), round_to_ints(mul(b, inverse))
-        c, d = round_to_ints(mul(c, inverse)), round_to_ints(mul(d, inverse))
-        to = codes + 64 * group
-        store_bytes(to, a)
-        store_bytes(to + 16, b)
-        store_bytes(to + 32, c)
-        store_bytes(to + 48, d)
-        scale = largest / np.float32(127.0)
-        total = sum_int_lanes(add_ints(add_ints(a, b), add_ints(c, d)))
+        for i in range(start, end, 16):
+            code = round_to_ints(mul(load_floats(x + 4 * i), inverse))
+            store_bytes(codes + i, code)
+            total = add_ints(total, code)
+        scale, sum_of_codes, group = largest / np.float32(127.0), sum_int_lanes(total), start // size
         store_float(scales + 4 * group, scale)
         if kind == BYTES:
-            store_int(sums + 4 * group, -128 * total)
+            store_int(sums + 4 * group, -128 * sum_of_codes)
         else:
-            store_float(sums + 4 * group, scale * np.float32(total))
+            store_float(sums + 4 * group, scale * np.float32(sum_of_codes))
 
 
 @inner
@@ -113,7 +118,7 @@ def embed(
             value = widen_half(load_half(codes + block * n * 32 + (k // 2) * 64 + lane * 4 + (k % 2) * 2))
         else:
             code = load_byte(codes + block * n * 16 + (k // 4) * 64 + lane * 4 + k % 4)
-            at = scales + (block * (n // 64) + k // 64) * 32 + lane * 2
+            at = scales + (block * n_groups(BYTES, n) + k // BYTE_GROUP) * 32 + lane * 2
             value = np.float32((code ^ 128) - 128) * widen_half(load_half(at))
         store_float(out + 4 * k, value)
     for i in range(0, 4 * n, 64):

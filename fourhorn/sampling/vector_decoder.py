@@ -13,7 +13,7 @@ import math
 import mmap
 import os
 from collections.abc import Sequence
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from fourhorn.sampling import layout
 from fourhorn.sampling.draws import choose_fast
 from fourhorn.sampling.layout import MAX_ROWS, TILE_SHAPES, Buffers, Pass, Shape
 from fourhorn.sampling.processor import HAS_TILES
-from fourhorn.sampling.quantize import GROUP, HALVES, KINDS, Packed, head_precision, pack
+from fourhorn.sampling.quantize import DEPTH, HALVES, KINDS, PANEL, Packed, head_precision, pack
 from fourhorn.sampling.settings import SamplingParams
 from fourhorn.sampling.team import Team
 
@@ -92,8 +92,8 @@ class VectorDecoder:
         padded = -(-self.n_ctx // layout.BLOCK) * layout.BLOCK
         n_threads = n_threads or min(torch.get_num_threads(), os.cpu_count() or 1)
         self._shape = Shape(
-            config.n_layer, config.n_head, -(-config.n_embd // GROUP) * GROUP, config.head_size,
-            -(-config.n_vocab // 32) * 32, padded, n_slots, kind, head_kind, n_threads,
+            config.n_layer, config.n_head, -(-config.n_embd // DEPTH) * DEPTH, config.head_size,
+            -(-config.n_vocab // PANEL) * PANEL, padded, n_slots, kind, head_kind, n_threads,
         )  # fmt: skip
         of_block = (config.n_layer, 2, config.n_head, layout.BLOCK * config.head_size)
         self._cache = zeros((n_slots, padded // layout.BLOCK, *of_block), np.uint16)
@@ -159,18 +159,15 @@ class VectorDecoder:
 
     def _rows(self, slots: Sequence[int], tokens: Sequence[Sequence[int]], every: bool) -> Array:
         """Token, slot, position and whether logits are wanted of each new token: (4, n)."""
-        counts, starts = [len(new) for new in tokens], [self.lengths[slot] for slot in slots]
-        for start, n in zip(starts, counts, strict=True):
+        rows: tuple[list[int], ...] = [], [], [], []
+        for slot, new in zip(slots, tokens, strict=True):
+            start, n = self.lengths[slot], len(new)
             if start + n > self.n_ctx:
                 raise ValueError(f"{start} cached + {n} new tokens exceed the cache's {self.n_ctx}")
-        ends = np.cumsum(counts)
-        rows = np.empty((4, ends[-1]), np.int64)
-        rows[0] = list(chain.from_iterable(tokens))
-        rows[1] = np.repeat(slots, counts)
-        rows[2] = np.arange(ends[-1]) - np.repeat(ends - counts - starts, counts)
-        rows[3] = every
-        rows[3, ends - 1] = 1
-        return rows
+            columns = new, [slot] * n, range(start, start + n), [every] * (n - 1) + [True]
+            for row, column in zip(rows, columns, strict=True):
+                row.extend(column)
+        return np.array(rows, np.int64)
 
     def _pass(self, rows: Array, as_steps: bool, every: bool) -> Tensor:
         wanted = np.flatnonzero(rows[3])
@@ -251,7 +248,7 @@ class VectorDecoder:
     def _make_buffers(self, others: tuple[int, int, int], head: int, head_scales: int) -> Buffers:
         C, shape = self._shape.n_embd, self._shape
         rows = MAX_ROWS + 32  # tiles read whole blocks of rows
-        scratch_bytes = layout.BUFFER_BYTES + 64 * 4 * C + 96 * (shape.n_ctx + 64) + layout.OWN_BYTES * C
+        scratch_bytes = layout.BUFFER_BYTES + 128 * 4 * C + 96 * (shape.n_ctx + 64) + layout.OWN_BYTES * C
         tiles = np.frombuffer(TILE_SHAPES, np.uint8).copy()
         return Buffers(
             *others,
