@@ -19,7 +19,7 @@ from fourhorn.evaluation.strips import attend_head, scratch_bytes
 from fourhorn.evaluation.team import Shared, argument, available, next_piece, own_number, together
 from fourhorn.sampling.attention import attend_tile
 from fourhorn.sampling.compiling import inner
-from fourhorn.sampling.layout import BLOCK, TILE_SHAPES
+from fourhorn.sampling.layout import BLOCK, TILE_SHAPES, tile_bytes
 from fourhorn.sampling.processor import HAS_TILES
 from fourhorn.sampling.squares import interleave, turn
 from fourhorn.sampling.tiles import tile_configure, tile_release
@@ -95,7 +95,7 @@ def _attend_low(job: Any) -> None:
 def low_scratch_bytes(T: int, D: int) -> int:
     """Bytes that `attend_head_low` needs, a multiple of 64."""
     padded = (T + 63) // 64 * 64
-    return 4 * D * padded + 2 * 4 * TILE_ROWS * D + 96 * padded + 4096 + 32 * D
+    return 4 * D * padded + 2 * 4 * TILE_ROWS * D + tile_bytes(padded, D)
 
 
 @inner

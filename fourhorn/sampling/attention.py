@@ -22,8 +22,9 @@ import numpy as np
 
 from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.fetching import prefetch
-from fourhorn.sampling.layout import BLOCK
+from fourhorn.sampling.layout import BLOCK, LINE
 from fourhorn.sampling.rows import halve
+from fourhorn.sampling.squares import interleave, turn
 from fourhorn.sampling.tiles import (
     dot_halves_046,
     dot_halves_147,
@@ -38,8 +39,9 @@ from fourhorn.sampling.tiles import (
 from fourhorn.sampling.vectors import (
     add,
     dot_halves,
-    exp,
+    exp2,
     floats,
+    fma,
     ints,
     keep_first,
     load_float,
@@ -55,9 +57,10 @@ from fourhorn.sampling.vectors import (
     store_half,
     store_halves,
     store_int,
-    sub,
     sum_lanes,
 )
+
+LOG2_E = np.float32(np.log2(np.e))
 
 
 @inner
@@ -74,6 +77,32 @@ def store_keys_values(
     to = values + block + (position // 2) * head_size * 4 + (position % 2) * 2
     for i in range(head_size):
         store_half(to + 4 * i, load_half(buffer + 2 * head_size + 2 * i))
+
+
+@inner
+def store_block(
+    k: Any,
+    v: Any,
+    stride: Any,
+    keys: Any,
+    values: Any,
+    block_step: Any,
+    position: Any,
+    head_size: Any,
+    buffer: Any,
+) -> None:
+    """`store_keys_values` for 16 rows that lie `stride` bytes apart and fill a block of positions."""
+    row_bytes = 2 * head_size
+    for row in range(16):
+        halve(k + row * stride, buffer + row * row_bytes, head_size)
+        halve(v + row * stride, buffer + (16 + row) * row_bytes, head_size)
+    place = position // BLOCK * block_step + position % BLOCK * row_bytes
+    for i in range(0, row_bytes, 64):
+        turn(buffer + i, row_bytes, keys + place + 16 * i)
+    for row in range(0, 16, 2):
+        first = buffer + (16 + row) * row_bytes
+        for i in range(0, row_bytes, 32):
+            interleave(first + i, first + row_bytes + i, values + place + row * row_bytes + 2 * i)
 
 
 @inner
@@ -129,10 +158,10 @@ def attend(
         store_halves(buffer + 2 * i, mul(load_floats(query + 4 * i), scale))
     padded = (n + 15) // 16 * 16
     scores, weights = buffer + 1024, buffer + 1024 + 4 * padded
-    largest = floats(score(buffer, keys, ahead, block_step, head_size, n, scores))
+    top = floats(-LOG2_E * score(buffer, keys, ahead, block_step, head_size, n, scores))
     total = floats(0.0)
     for i in range(0, padded, 16):
-        weight = exp(sub(load_floats(scores + 4 * i), largest))
+        weight = exp2(fma(load_floats(scores + 4 * i), floats(LOG2_E), top))
         total = add(total, weight)
         store_halves(weights + 2 * i, weight)
     inverse = floats(np.float32(1.0) / sum_lanes(total))
@@ -151,7 +180,8 @@ def attend(
 
 @inner
 def tile_scores(query: Any, keys: Any, block_step: Any, head_size: Any, padded: Any, scores: Any) -> None:
-    """q·k of 16 rows with all positions: (16, padded)."""
+    """q·k of 16 rows with all positions: (16, padded), rows 64 bytes apart."""
+    stride = 4 * padded + LINE
     for start in range(0, padded, 32):
         k = keys + start // BLOCK * block_step + 2 * (start % BLOCK) * head_size
         zero_0()
@@ -162,27 +192,27 @@ def tile_scores(query: Any, keys: Any, block_step: Any, head_size: Any, padded: 
             dot_halves_046()
             load_7(k + 32 * head_size + 16 * i, 64)
             dot_halves_147()
-        store_0(scores + 4 * start, 4 * padded)
-        store_1(scores + 4 * start + 64, 4 * padded)
+        store_0(scores + 4 * start, stride)
+        store_1(scores + 4 * start + 64, stride)
 
 
 @inner
 def tile_softmax(scores: Any, weights: Any, inverses: Any, n_rows: Any, first: Any, padded: Any) -> None:
     """Row r sees positions up to first + r; its weights (bfloat16, before division) and one over their sum."""
     for row in range(n_rows):
-        s, n = scores + 4 * row * padded, first + row + 1
-        largest = floats(-1e30)
+        s, n = scores + row * (4 * padded + LINE), first + row + 1
+        to, largest = weights + row * (2 * padded + LINE), floats(-1e30)
         for i in range(n // 16 * 16, padded, 16):
             store_floats(s + 4 * i, keep_first(load_floats(s + 4 * i), n - i, -1e30))
         for i in range(0, n, 16):
             largest = maximum(largest, load_floats(s + 4 * i))
-        top, total = floats(max_lanes(largest)), floats(0.0)
+        top, total = floats(-LOG2_E * max_lanes(largest)), floats(0.0)
         for i in range(0, n, 16):
-            weight = exp(sub(load_floats(s + 4 * i), top))
+            weight = exp2(fma(load_floats(s + 4 * i), floats(LOG2_E), top))
             total = add(total, weight)
-            store_halves(weights + 2 * (row * padded + i), weight)
+            store_halves(to + 2 * i, weight)
         for i in range((n + 15) // 16 * 16, padded, 16):
-            store_halves(weights + 2 * (row * padded + i), floats(0.0))
+            store_halves(to + 2 * i, floats(0.0))
         store_float(inverses + 4 * row, np.float32(1.0) / sum_lanes(total))
 
 
@@ -191,11 +221,11 @@ def attend_tile(
     queries: Any, query_stride: Any, keys: Any, values: Any, block_step: Any, head_size: Any, first: Any, n_rows: Any,
     out: Any, out_stride: Any, buffer: Any,
 ) -> None:  # fmt: skip
-    """One head's outputs for up to 16 rows at positions `first` and after; the buffer holds 96 bytes per position."""
+    """One head's outputs for up to 16 rows at positions `first` and after; the buffer holds `layout.tile_bytes`."""
     padded = (first + n_rows + 63) // 64 * 64
     query, inverses = buffer + 4096, buffer
     scores = query + 32 * head_size
-    weights = scores + 64 * padded
+    weights = scores + 16 * (4 * padded + LINE)
     scale = floats(np.float32(1.0) / np.sqrt(np.float32(head_size)))
     for row in range(n_rows):
         for i in range(0, head_size, 16):
@@ -208,7 +238,7 @@ def attend_tile(
         zero_1()
         for start in range(0, padded, 32):
             v = values + start // BLOCK * block_step + 2 * (start % BLOCK) * head_size + 4 * i
-            load_4(weights + 2 * start, 2 * padded)
+            load_4(weights + 2 * start, 2 * padded + LINE)
             load_6(v, 4 * head_size)
             dot_halves_046()
             load_7(v + 64, 4 * head_size)

@@ -14,7 +14,7 @@ logits. The plain twin is `TorchDecoder` on `quantize.round_trip`.
 
 from typing import Any
 
-from fourhorn.sampling.attention import attend, attend_tile, store_keys_values
+from fourhorn.sampling.attention import attend, attend_tile, store_block, store_keys_values
 from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.layout import (
     BLOCK,
@@ -170,10 +170,20 @@ def cache_phase(
     step = 2 * shape.n_layer * after
     piece, n_own = next_piece(counters, phase, shape.n_head), 0
     while piece >= 0:
-        for row in range(this.n_rows):
-            keys = keys_of(shape, buffers, layer, entry(job, SLOTS, row), piece)
-            at, position = buffers.wide + 4 * (3 * row * C + C + piece * D), entry(job, POSITIONS, row)
-            store_keys_values(at, at + 4 * C, keys, keys + after, step, position, D, scratch)
+        row = 0
+        while row < this.n_rows:
+            slot, position = entry(job, SLOTS, row), entry(job, POSITIONS, row)
+            keys, k = (
+                keys_of(shape, buffers, layer, slot, piece),
+                buffers.wide + 4 * (3 * row * C + C + piece * D),
+            )
+            last, v = row + 15, k + 4 * C
+            if position % 16 == 0 and D % 32 == 0 and last < this.n_rows and entry(job, SLOTS, last) == slot:
+                store_block(k, v, 12 * C, keys, keys + after, step, position, D, scratch)
+                row += 16
+            else:
+                store_keys_values(k, v, keys, keys + after, step, position, D, scratch)
+                row += 1
         n_own += 1
         piece = next_piece(counters, phase, shape.n_head)
     phase_done(counters, phase, shape.n_head, n_own)

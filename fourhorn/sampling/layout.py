@@ -25,6 +25,13 @@ OWN_BYTES = (
 TILE_SHAPES = bytes([1] + [0] * 15 + [64, 0] * 8 + [0] * 16 + [16] * 8 + [0] * 8)
 
 
+def tile_bytes(n: int, head_size: int) -> int:
+    """What `attention.attend_tile` needs for n positions, a multiple of 64: between rows lies a line, so that they do
+    not fall on the same places of the core's cache.
+    """
+    return 4096 + 32 * head_size + 16 * (6 * n + 2 * LINE)
+
+
 class Shape(NamedTuple):
     """Sizes that stay the same from pass to pass."""
 

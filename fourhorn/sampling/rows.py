@@ -17,7 +17,7 @@ from fourhorn.sampling.vectors import (
     add,
     add_ints,
     div,
-    exp,
+    exp2,
     floats,
     fma,
     ints,
@@ -26,6 +26,7 @@ from fourhorn.sampling.vectors import (
     load_half,
     max_lanes,
     maximum,
+    minimum,
     mul,
     round_to_ints,
     store_bytes,
@@ -60,12 +61,9 @@ def normalize(x: Any, weight: Any, bias: Any, out: Any, n: Any, n_true: Any) -> 
 
 @inner
 def gelu(x: Any) -> Any:
-    """x · (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2, written with e^2u since tanh u = (e^2u - 1) / (e^2u + 1)."""
-    cubed = mul(mul(x, x), x)
-    u = mul(floats(1.5957691216057308), fma(cubed, floats(0.044715), x))
-    u = sub(floats(0.0), maximum(sub(floats(0.0), u), floats(-80.0)))
-    e = exp(u)
-    return mul(x, div(e, add(e, floats(1.0))))
+    """x · (1 + tanh u) / 2 = x / (1 + e^-2u), u = √(2/π) (x + 0.044715 x³)."""
+    u = mul(x, fma(mul(x, x), floats(-2.302208198 * 0.044715), floats(-2.302208198)))  # -2u · log2 e
+    return div(x, add(floats(1.0), exp2(minimum(u, floats(126.0)))))
 
 
 @inner

@@ -248,7 +248,8 @@ class VectorDecoder:
     def _make_buffers(self, others: tuple[int, int, int], head: int, head_scales: int) -> Buffers:
         C, shape = self._shape.n_embd, self._shape
         rows = MAX_ROWS + 32  # tiles read whole blocks of rows
-        scratch_bytes = layout.BUFFER_BYTES + 128 * 4 * C + 96 * (shape.n_ctx + 64) + layout.OWN_BYTES * C
+        of_attention = layout.tile_bytes(shape.n_ctx, shape.head_size)
+        scratch_bytes = layout.BUFFER_BYTES + 128 * 4 * C + of_attention + layout.OWN_BYTES * C
         tiles = np.frombuffer(TILE_SHAPES, np.uint8).copy()
         return Buffers(
             *others,

@@ -9,6 +9,7 @@ In: addresses (int64) and lanes. Bfloat16 values stay in memory as 16-bit halves
 """
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -134,18 +135,35 @@ def store_ints(b: Any, address: Any, value: Any) -> None:
     b.store(value, at(b, address, _ints)).align = 1
 
 
+class _BFloatType(ir.Type):
+    """LLVM's bfloat16, which llvmlite has no name for."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BFloatType)
+
+    def __hash__(self) -> int:
+        return hash(_BFloatType)
+
+
+_shorts, _bfloats = ir.VectorType(_i16, N_LANES), ir.VectorType(_BFloatType(), N_LANES)
+
+
 def _rounded(b: Any, value: Any) -> Any:
-    """The bits of floats, rounded to nearest even in the upper 16."""
+    """The bfloat16 bits of floats, rounded to nearest even."""
+    if HAS_BF16:
+        return b.bitcast(b.fptrunc(value, _bfloats), _shorts)
     bits = b.bitcast(value, _ints)
     odd = b.and_(b.lshr(bits, _same(_ints, 16)), _same(_ints, 1))
-    return b.add(bits, b.add(odd, _same(_ints, 0x7FFF)))
+    return b.trunc(b.lshr(b.add(bits, b.add(odd, _same(_ints, 0x7FFF))), _same(_ints, 16)), _shorts)
 
 
 @operation(types.void, ADDRESS, Floats)
 def store_halves(b: Any, address: Any, value: Any) -> None:
     """16 floats to memory as bfloat16, rounded to nearest even."""
-    short = ir.VectorType(_i16, N_LANES)
-    b.store(b.trunc(b.lshr(_rounded(b, value), _same(_ints, 16)), short), at(b, address, short)).align = 1
+    b.store(_rounded(b, value), at(b, address, _shorts)).align = 1
 
 
 @operation(types.void, ADDRESS, Ints)
@@ -252,6 +270,12 @@ def fma(b: Any, x: Any, y: Any, z: Any) -> Any:
 def maximum(b: Any, x: Any, y: Any) -> Any:
     """The larger of each lane."""
     return b.select(b.fcmp_ordered(">", x, y), x, y)
+
+
+@operation(Floats, Floats, Floats)
+def minimum(b: Any, x: Any, y: Any) -> Any:
+    """The smaller of each lane."""
+    return b.select(b.fcmp_ordered("<", x, y), x, y)
 
 
 @operation(Floats, Floats)
@@ -366,6 +390,21 @@ def exp(b: Any, x: Any) -> Any:
     return b.fmul(result, b.bitcast(power, _floats))
 
 
+@operation(Floats, Floats)
+def exp2(b: Any, x: Any) -> Any:
+    """2^x to about 1e-7 of itself, for x < 128; below -126 it is 2^-126, next to nothing."""
+    x = b.select(b.fcmp_ordered(">", x, _same(_floats, -126.0)), x, _same(_floats, -126.0))
+    magic = _same(_floats, 12582912.0)  # 1.5 · 2^23: adding it leaves the rounded integer in the low bits
+    shifted = b.fadd(x, magic)
+    r = b.fsub(x, b.fsub(shifted, magic))
+    result = _same(_floats, math.log(2) ** 6 / math.factorial(6))
+    for power in range(5, -1, -1):  # Taylor's series on ±1/2
+        coefficient = _same(_floats, math.log(2) ** power / math.factorial(power))
+        result = call(b, "llvm.fma.v16f32", _floats, [result, r, coefficient])
+    exponent = b.shl(b.bitcast(shifted, _ints), _same(_ints, 23))
+    return b.bitcast(b.add(b.bitcast(result, _ints), exponent), _floats)
+
+
 # --------------------------------------------------------------------------------------------------- dot products
 
 
@@ -396,5 +435,5 @@ def dot_halves(b: Any, total: Any, x: Any, y: Any) -> Any:
 @operation(Ints, Floats, Floats)
 def pair_halves(b: Any, low: Any, high: Any) -> Any:
     """Round two floats of each lane to bfloat16 and put them side by side."""
-    upper = b.and_(_rounded(b, high), _same(_ints, -65536))
-    return b.or_(upper, b.lshr(_rounded(b, low), _same(_ints, 16)))
+    upper, lower = (b.zext(_rounded(b, value), _ints) for value in (high, low))
+    return b.or_(b.shl(upper, _same(_ints, 16)), lower)
