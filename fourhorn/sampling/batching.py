@@ -269,8 +269,10 @@ class BatchEngine:
         if not ready:
             return
         started, before = time.perf_counter(), self.n_new_tokens
-        guessed = self.drafter is not None and (self.always_guess or self.payoff.guess(len(ready)))
-        guesses = [self._guesses(r) if guessed else [] for r in ready]
+        n_guesses = self.n_guesses if self.drafter is not None else 0
+        if not self.always_guess:
+            n_guesses = self.payoff.n_worth(len(ready), n_guesses)
+        guesses = [self._guesses(r, n_guesses) for r in ready]
         tokens = [self._unread(r) + guess for r, guess in zip(ready, guesses, strict=True)]
         if any(guesses):
             logits = self.decoder.read([r.slot for r in ready], tokens, every=True, as_steps=True)
@@ -278,14 +280,13 @@ class BatchEngine:
         else:
             self._draw(ready, self.decoder.read([r.slot for r in ready], tokens))
         if self.drafter is not None:
-            self.payoff.note(guessed, len(ready), self.n_new_tokens - before, started)
+            self.payoff.note(n_guesses > 0, len(ready), self.n_new_tokens - before, started)
 
-    def _guesses(self, request: Request) -> list[int]:
-        """Tokens that may follow: no more than are wanted, and than the context holds."""
-        assert self.drafter is not None
+    def _guesses(self, request: Request, n: int) -> list[int]:
+        """Up to n tokens that may follow: no more than are wanted, and than the context holds."""
         room = self.n_ctx - len(request.context) - 1
-        n = min(self.n_guesses, request.params.max_new_tokens - len(request.tokens) - 1, room)
-        return self.drafter.propose(request, n) if n > 0 else []
+        n = min(n, request.params.max_new_tokens - len(request.tokens) - 1, room)
+        return self.drafter.propose(request, n) if self.drafter is not None and n > 0 else []
 
     def _verify(self, requests: list[Request], guesses: list[list[int]], logits: Any) -> None:
         """Draw at each guess in turn; the first draw that differs ends what this pass yields."""

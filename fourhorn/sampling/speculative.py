@@ -21,12 +21,10 @@ from fourhorn.model.transformer import GPT2
 from fourhorn.sampling.decoder import make_decoder
 from fourhorn.sampling.request import Request
 
-N_MEASURED, PERIOD = (
-    3,
-    24,
-)  # passes that measure the time without guesses; one more after so many with guesses
+N_MEASURED = 3  # passes that measure the time without guesses
+PERIOD = 16  # passes with guesses, after which one without measures anew
 # In passes without guesses: what each puts into the account, what is in at first, at most, and where a new try begins.
-ALLOWANCE, START, MOST, WORTH_A_TRY = 0.02, 4.0, 16.0, 2.0
+ALLOWANCE, START, MOST, WORTH_A_TRY = 0.01, 1.0, 8.0, 0.5
 
 
 class Drafter(Protocol):
@@ -88,25 +86,28 @@ class DraftModel:
 class Payoff:
     """Are guesses worth their pass? They are tried on an allowance, so that they never cost more than that.
 
-    Each number of sequences has an account, in passes without guesses. Such a pass puts `ALLOWANCE` in. A pass with
-    guesses takes out what it lasted and puts in what its tokens would have lasted; while something is left, the next
-    pass has guesses too. So over any stretch guesses lose at most the allowance and one pass beyond the account, while
-    those that pay are in every pass but the few that measure the time without.
+    Each number of sequences has an account, in passes without guesses. Such a pass puts `ALLOWANCE` in, up to what was
+    there at first. A pass with guesses takes out what it lasted and puts in what its tokens would have lasted; while
+    something is left, the next pass has guesses too: a single one until more is there than at first, which costs little
+    to find wrong. So over any stretch guesses lose at most the allowance and one pass beyond the account, while those
+    that pay are in every pass but the few that measure the time without.
     """
 
     def __init__(self) -> None:
         self.n_guesses = self.n_right = 0
         self._accounts: defaultdict[int, _Account] = defaultdict(_Account)
 
-    def guess(self, n_sequences: int) -> bool:
-        """Should the next pass, of so many sequences, have guesses?"""
+    def n_worth(self, n_sequences: int, most: int) -> int:
+        """How many guesses each sequence should have in the next pass, of so many sequences: none, one, or `most`."""
         account = self._accounts[n_sequences]
         if account.balance <= 0:
             account.trying = False
         elif account.balance >= WORTH_A_TRY:
             account.trying = True
         measured = len(account.seconds) >= N_MEASURED and account.n_unmeasured < PERIOD
-        return measured and account.trying
+        if not (measured and account.trying):
+            return 0
+        return most if account.balance > START else min(1, most)
 
     def note(self, guessed: bool, n_sequences: int, n_tokens: int, started: float) -> None:
         """A pass ended: how many tokens it yielded since `started` (time.perf_counter)."""
@@ -114,12 +115,11 @@ class Payoff:
         if not guessed:
             account.seconds.append(seconds)
             account.n_unmeasured = 0
-            account.balance += ALLOWANCE
+            account.balance = max(account.balance, min(account.balance + ALLOWANCE, START))
         elif account.seconds:  # else guesses are in every pass, and nothing is to be decided
             lasted = seconds / max(statistics.median(account.seconds), 1e-9)
-            account.balance += n_tokens / n_sequences - lasted
+            account.balance = min(account.balance + n_tokens / n_sequences - lasted, MOST)
             account.n_unmeasured += 1
-        account.balance = min(account.balance, MOST)
 
     @property
     def acceptance(self) -> float:
@@ -133,5 +133,5 @@ class _Account:
     trying: bool = True
     n_unmeasured: int = 0  # passes with guesses since the last without
     seconds: deque[float] = field(
-        default_factory=lambda: deque(maxlen=5)
-    )  # of the last passes without guesses
+        default_factory=lambda: deque(maxlen=N_MEASURED)
+    )  # without guesses, the last
