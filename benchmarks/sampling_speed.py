@@ -339,8 +339,8 @@ def write(found: dict[str, dict]) -> None:
     columns = ["", "version", "one sequence", "sixteen", "prompt of 1,000"]
     notes = [
         "Fastest window of 8 steps, in parentheses the middle one; GPT-2 124M, random weights, greedy, 2 threads.",
-        "Each window starts anew from prompts of one token: all read as much of the cache, and CTranslate2, which has no",
-        "step of its own, spends least on them. Fastest to fastest:",
+        "Each window starts anew from prompts of one token: all read as much of the cache, and CTranslate2, which has",
+        "no step of its own, spends least on them. Fastest to fastest:",
         "",
         *(f"- {line}" for line in ratios(found)),
     ]

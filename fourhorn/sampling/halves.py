@@ -10,7 +10,7 @@ from typing import Any
 from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.fetching import prefetch
 from fourhorn.sampling.processor import HAS_TILES
-from fourhorn.sampling.products import AHEAD, finish_row, finish_tiles
+from fourhorn.sampling.products import AHEAD, bytes_of_16, finish_row, finish_tiles
 from fourhorn.sampling.tiles import (
     dot_halves_046,
     dot_halves_147,
@@ -104,7 +104,7 @@ def panel_halves_rows(
         x, n = rows + 2 * row * n_inputs, n_rows - row
         for half in range(2):
             a, above = first + 2 * half * step, bias + 128 * half if bias != 0 else bias
-            to = out + row * stride + 128 * half
+            to = out + row * stride + 2 * half * bytes_of_16(epilogue)
             if n > 16:
                 tiles_halves_double(a, a + step, n_inputs, x, buffer)
                 finish_tiles(buffer + 2048, min(n - 16, 16), above, to + 16 * stride, stride, epilogue)

@@ -42,7 +42,7 @@ from fourhorn.sampling.layout import (
 from fourhorn.sampling.linear import linear_panel
 from fourhorn.sampling.pieces import next_piece, phase_done
 from fourhorn.sampling.processor import HAS_TILES
-from fourhorn.sampling.products import ADD, FEW_ROWS, GELU, STORE, Rounded
+from fourhorn.sampling.products import ADD, FEW_ROWS, GELU, GELU_HALVES, STORE, Rounded, bytes_of_16
 from fourhorn.sampling.quantize import HALVES, NIBBLES, PANEL
 from fourhorn.sampling.reading import (
     buffers_numbers,
@@ -124,7 +124,7 @@ def linear_phase(
 ) -> None:  # fmt: skip
     """All rows times one matrix; a piece is a few neighbouring panels of 64 outputs."""
     codes, scales, bias = weights
-    n_panels = n_outputs // PANEL
+    n_panels, row_bytes = n_outputs // PANEL, n_outputs // 16 * bytes_of_16(epilogue)
     panel_bytes = n_inputs * (128 if kind == HALVES else 32 if kind == NIBBLES else 64)
     size = max(1, min(n_panels // (4 * shape.n_threads), PIECE_BYTES // panel_bytes))
     n_pieces = (n_panels + size - 1) // size
@@ -138,7 +138,7 @@ def linear_phase(
             for panel in range(piece * size, min(piece * size + size, n_panels)):
                 linear_panel(
                     kind, meets, panel, codes, scales, bias, n_inputs, min(stretch, n_rows - row), some,
-                    out + 4 * row * n_outputs, 4 * n_outputs, epilogue, scratch,
+                    out + row * row_bytes, row_bytes, epilogue, scratch,
                 )  # fmt: skip
         n_own += 1
         piece = next_piece(counters, phase, n_pieces)
@@ -247,8 +247,14 @@ def block(
     norm, bias = number(t, LN_2), number(t, LN_2 + 1)
     rounded = round_phase(shape, buffers, counters, p + 6, meets, x, every, n, C, norm, bias, scratch)
     weights = matrix_numbers(t + 8 * C_FC)
-    linear_phase(shape, counters, p + 7, kind, meets, weights, C, 4 * C, rounded, n, wide, GELU, scratch)
-    rounded = round_phase(shape, buffers, counters, p + 8, meets, wide, every, n, 4 * C, 0, 0, scratch)
+    if meets == HALVES:
+        linear_phase(
+            shape, counters, p + 7, kind, meets, weights, C, 4 * C, rounded, n, wide, GELU_HALVES, scratch
+        )
+        rounded = Rounded(wide, 0, 0)
+    else:
+        linear_phase(shape, counters, p + 7, kind, meets, weights, C, 4 * C, rounded, n, wide, GELU, scratch)
+        rounded = round_phase(shape, buffers, counters, p + 8, meets, wide, every, n, 4 * C, 0, 0, scratch)
     weights = matrix_numbers(t + 8 * MLP_PROJ)
     linear_phase(shape, counters, p + 9, kind, meets, weights, 4 * C, C, rounded, n, x, ADD, scratch)
 

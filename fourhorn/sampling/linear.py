@@ -14,6 +14,7 @@ from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.halves import panel_halves_rows
 from fourhorn.sampling.integers import EXCESS, panel_bytes_rows, unpack_group
 from fourhorn.sampling.layout import BUFFER_BYTES
+from fourhorn.sampling.products import bytes_of_16
 from fourhorn.sampling.quantize import BYTE_GROUP, BYTES, DEPTH, HALVES, NIBBLES
 from fourhorn.sampling.rows import n_groups
 from fourhorn.sampling.vectors import (
@@ -68,7 +69,7 @@ def linear_panel(
     step = 32 * n_inputs if kind == HALVES else 8 * n_inputs if kind == NIBBLES else 16 * n_inputs
     scale_bytes = (64 if kind == NIBBLES else 32) * n_groups(kind, n_inputs)
     first, at = codes + 4 * panel * step, scales + 4 * panel * scale_bytes
-    to, above = out + 256 * panel, bias + 256 * panel if bias != 0 else bias
+    to, above = out + 4 * bytes_of_16(epilogue) * panel, bias + 256 * panel if bias != 0 else bias
     if meets != HALVES:
         panel_bytes_rows(
             kind, first, step, at, above, n_inputs, n_rows, rounded, to, stride, epilogue, buffer

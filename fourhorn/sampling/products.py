@@ -3,7 +3,7 @@
 A panel of 64 outputs has four blocks of weights. Single rows read all four at once: a core has more of memory's answers
 on their way from four streams than from one. Tiles read two at once.
 
-In: addresses. Out: float32, after bias and epilogue (none, GELU, or added to what is there).
+In: addresses. Out: float32, after bias and epilogue (none, GELU, or added to what is there), or GELU's in bfloat16.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -12,9 +12,14 @@ from typing import Any, NamedTuple
 
 from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.rows import gelu
-from fourhorn.sampling.vectors import add, load_floats, store_floats
+from fourhorn.sampling.vectors import add, load_floats, store_floats, store_halves
 
-STORE, GELU, ADD = 0, 1, 2  # epilogues
+STORE, GELU, ADD, GELU_HALVES = (
+    0,
+    1,
+    2,
+    3,
+)  # epilogues; the last stores bfloat16, as the next product wants it
 AHEAD = 2048  # bytes from here that are fetched early
 FEW_ROWS = 3  # up to so many rows, vector registers beat tiles, and every thread rounds the rows for itself
 
@@ -28,10 +33,19 @@ class Rounded(NamedTuple):
 
 
 @inner
+def bytes_of_16(epilogue: Any) -> Any:
+    """What 16 outputs of one row take."""
+    return 32 if epilogue == GELU_HALVES else 64
+
+
+@inner
 def finish(value: Any, bias: Any, out: Any, epilogue: Any) -> None:
     """Bias and epilogue of 16 outputs of one row."""
     if bias != 0:
         value = add(value, load_floats(bias))
+    if epilogue == GELU_HALVES:
+        store_halves(out, gelu(value))
+        return
     if epilogue == GELU:
         value = gelu(value)
     elif epilogue == ADD:
@@ -43,11 +57,11 @@ def finish(value: Any, bias: Any, out: Any, epilogue: Any) -> None:
 def finish_row(values: Any, bias: Any, out: Any, epilogue: Any) -> None:
     """Bias and epilogue of 64 outputs of one row."""
     a, b, c, d = values
-    step = 64 if bias != 0 else 0
+    step, next_16 = 64 if bias != 0 else 0, bytes_of_16(epilogue)
     finish(a, bias, out, epilogue)
-    finish(b, bias + step, out + 64, epilogue)
-    finish(c, bias + 2 * step, out + 128, epilogue)
-    finish(d, bias + 3 * step, out + 192, epilogue)
+    finish(b, bias + step, out + next_16, epilogue)
+    finish(c, bias + 2 * step, out + 2 * next_16, epilogue)
+    finish(d, bias + 3 * step, out + 3 * next_16, epilogue)
 
 
 @inner
@@ -57,4 +71,4 @@ def finish_tiles(tiles: Any, n_rows: Any, bias: Any, out: Any, stride: Any, epil
     for row in range(n_rows):
         tile, to = tiles + 64 * row, out + row * stride
         finish(load_floats(tile), bias, to, epilogue)
-        finish(load_floats(tile + 1024), bias + step, to + 64, epilogue)
+        finish(load_floats(tile + 1024), bias + step, to + bytes_of_16(epilogue), epilogue)
