@@ -13,10 +13,10 @@ from torch import Tensor
 
 from fourhorn.evaluation.team import Shared, argument, next_piece, own_number, together
 from fourhorn.sampling.compiling import inner
+from fourhorn.sampling.exponentials import exp
 from fourhorn.sampling.rows import normalize
 from fourhorn.sampling.vectors import (
     add,
-    exp,
     floats,
     keep_first,
     load_float,

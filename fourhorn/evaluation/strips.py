@@ -17,6 +17,7 @@ from numba import types
 from numba.core import cgutils
 
 from fourhorn.sampling.compiling import inner
+from fourhorn.sampling.exponentials import exp
 from fourhorn.sampling.squares import turn
 from fourhorn.sampling.vectors import (
     ADDRESS,
@@ -24,7 +25,6 @@ from fourhorn.sampling.vectors import (
     add,
     at,
     call,
-    exp,
     floats,
     keep_first,
     load_float,

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from fourhorn.sampling.compiling import inner
+from fourhorn.sampling.exponentials import exp2
 from fourhorn.sampling.fetching import prefetch
 from fourhorn.sampling.layout import BLOCK, LINE
 from fourhorn.sampling.rows import halve
@@ -39,7 +40,6 @@ from fourhorn.sampling.tiles import (
 from fourhorn.sampling.vectors import (
     add,
     dot_halves,
-    exp2,
     floats,
     fma,
     ints,

@@ -14,10 +14,10 @@ from llvmlite import ir
 from numba import types
 
 from fourhorn.sampling.compiling import inner
+from fourhorn.sampling.exponentials import exp
 from fourhorn.sampling.vectors import (
     add,
     any_above,
-    exp,
     floats,
     keep_first,
     load_float,

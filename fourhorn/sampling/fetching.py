@@ -13,15 +13,8 @@ from fourhorn.sampling.vectors import ADDRESS, at, call, operation
 _i8, _i32 = ir.IntType(8), ir.IntType(32)
 
 
-def _prefetch(nearness: int) -> Any:
-    """For reading; nearness 3 is the core's first cache, 2 its second."""
-
-    @operation(types.void, ADDRESS)
-    def fetch(b: Any, address: Any) -> None:
-        hints = [_i32(0), _i32(nearness), _i32(1)]
-        call(b, "llvm.prefetch.p0", ir.VoidType(), [at(b, address, _i8), *hints])
-
-    return fetch
-
-
-prefetch, prefetch_far = _prefetch(3), _prefetch(2)
+@operation(types.void, ADDRESS)
+def prefetch(b: Any, address: Any) -> None:
+    """For reading, into the core's first cache."""
+    hints = [_i32(0), _i32(3), _i32(1)]
+    call(b, "llvm.prefetch.p0", ir.VoidType(), [at(b, address, _i8), *hints])

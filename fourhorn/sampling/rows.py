@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from fourhorn.sampling.compiling import inner
+from fourhorn.sampling.exponentials import exp2
 from fourhorn.sampling.quantize import BYTE_GROUP, BYTES, HALVES, NIBBLE_GROUP, NIBBLES
 from fourhorn.sampling.vectors import (
     absolute,
     add,
     add_ints,
     div,
-    exp2,
     floats,
     fma,
     ints,
@@ -26,7 +26,6 @@ from fourhorn.sampling.vectors import (
     load_half,
     max_lanes,
     maximum,
-    minimum,
     mul,
     round_to_ints,
     store_bytes,
@@ -62,8 +61,8 @@ def normalize(x: Any, weight: Any, bias: Any, out: Any, n: Any, n_true: Any) -> 
 @inner
 def gelu(x: Any) -> Any:
     """x · (1 + tanh u) / 2 = x / (1 + e^-2u), u = √(2/π) (x + 0.044715 x³)."""
-    u = mul(x, fma(mul(x, x), floats(-2.302208198 * 0.044715), floats(-2.302208198)))  # -2u · log2 e
-    return div(x, add(floats(1.0), exp2(minimum(u, floats(126.0)))))
+    u = mul(x, fma(mul(x, x), floats(2.302208198 * 0.044715), floats(2.302208198)))  # 2u · log2 e
+    return div(x, add(floats(1.0), exp2(sub(floats(0.0), maximum(u, floats(-126.0))))))
 
 
 @inner

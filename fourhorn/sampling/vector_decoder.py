@@ -164,7 +164,12 @@ class VectorDecoder:
             start, n = self.lengths[slot], len(new)
             if start + n > self.n_ctx:
                 raise ValueError(f"{start} cached + {n} new tokens exceed the cache's {self.n_ctx}")
-            columns = new, [slot] * n, range(start, start + n), [every] * (n - 1) + [True]
+            columns: Sequence[Sequence[int]] = (
+                new,
+                [slot] * n,
+                range(start, start + n),
+                [every] * (n - 1) + [True],
+            )
             for row, column in zip(rows, columns, strict=True):
                 row.extend(column)
         return np.array(rows, np.int64)

@@ -9,7 +9,6 @@ In: addresses (int64) and lanes. Bfloat16 values stay in memory as 16-bit halves
 """
 
 import inspect
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -272,12 +271,6 @@ def maximum(b: Any, x: Any, y: Any) -> Any:
     return b.select(b.fcmp_ordered(">", x, y), x, y)
 
 
-@operation(Floats, Floats, Floats)
-def minimum(b: Any, x: Any, y: Any) -> Any:
-    """The smaller of each lane."""
-    return b.select(b.fcmp_ordered("<", x, y), x, y)
-
-
 @operation(Floats, Floats)
 def absolute(b: Any, x: Any) -> Any:
     """|x|."""
@@ -371,38 +364,6 @@ def round_to_ints(b: Any, x: Any) -> Any:
     """Floats to the nearest integers, ties to even; |x| must be below 2^22."""
     magic = _same(_floats, 12582912.0)  # 1.5 · 2^23: adding it leaves the rounded integer in the low bits
     return b.sub(b.bitcast(b.fadd(x, magic), _ints), b.bitcast(magic, _ints))
-
-
-@operation(Floats, Floats)
-def exp(b: Any, x: Any) -> Any:
-    """e^x to about 1e-7 of itself, for x ≤ 88; below -87 it is e^-87, next to nothing."""
-    below = b.fcmp_ordered("<", x, _same(_floats, -87.0))
-    x = b.select(below, _same(_floats, -87.0), x)
-    magic = _same(_floats, 12582912.0)  # 1.5 · 2^23: adding and subtracting it rounds to an integer
-    n = b.fsub(b.fadd(b.fmul(x, _same(_floats, 1.4426950408889634)), magic), magic)
-    # ln 2 in two parts, so that n · ln 2 is subtracted exactly enough
-    r = call(b, "llvm.fma.v16f32", _floats, [n, _same(_floats, -0.693359375), x])
-    r = call(b, "llvm.fma.v16f32", _floats, [n, _same(_floats, 2.12194440e-4), r])
-    result = _same(_floats, 1 / 5040)
-    for coefficient in (1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0, 1.0):  # Taylor's series on ±ln 2 / 2
-        result = call(b, "llvm.fma.v16f32", _floats, [result, r, _same(_floats, coefficient)])
-    power = b.shl(b.add(b.fptosi(n, _ints), _same(_ints, 127)), _same(_ints, 23))
-    return b.fmul(result, b.bitcast(power, _floats))
-
-
-@operation(Floats, Floats)
-def exp2(b: Any, x: Any) -> Any:
-    """2^x to about 1e-7 of itself, for x < 128; below -126 it is 2^-126, next to nothing."""
-    x = b.select(b.fcmp_ordered(">", x, _same(_floats, -126.0)), x, _same(_floats, -126.0))
-    magic = _same(_floats, 12582912.0)  # 1.5 · 2^23: adding it leaves the rounded integer in the low bits
-    shifted = b.fadd(x, magic)
-    r = b.fsub(x, b.fsub(shifted, magic))
-    result = _same(_floats, math.log(2) ** 6 / math.factorial(6))
-    for power in range(5, -1, -1):  # Taylor's series on ±1/2
-        coefficient = _same(_floats, math.log(2) ** power / math.factorial(power))
-        result = call(b, "llvm.fma.v16f32", _floats, [result, r, coefficient])
-    exponent = b.shl(b.bitcast(shifted, _ints), _same(_ints, 23))
-    return b.bitcast(b.add(b.bitcast(result, _ints), exponent), _floats)
 
 
 # --------------------------------------------------------------------------------------------------- dot products
