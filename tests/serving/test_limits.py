@@ -179,13 +179,16 @@ def test_a_full_queue_is_answered_429_and_says_when_to_come_back(locked):
     assert refused.json()["error"]["code"] == "rate_limit_exceeded"
     too_many = requests.post(f"{locked.url}/v1/completions", json={"prompt": ["the"] * 7}, headers=headers)
     assert too_many.status_code == 400
-    end = time.monotonic() + 10
-    while locked.engine.n_running and time.monotonic() < end:
+    end = (
+        time.monotonic() + 30
+    )  # the first request's places are free once the server has seen that nobody listens
+    status = 429
+    while status == 429 and time.monotonic() < end:
         time.sleep(0.02)
-    answer = requests.post(
-        f"{locked.url}/v1/completions", json={"prompt": "the"}, headers=headers, timeout=30
-    )
-    assert answer.status_code == 200
+        status = requests.post(
+            f"{locked.url}/v1/completions", json={"prompt": "the"}, headers=headers, timeout=30
+        ).status_code
+    assert status == 200
 
 
 def test_answers_carry_the_security_headers(server):
