@@ -31,6 +31,10 @@ from fourhorn.tokenizer.source import PADDING, Batch
 from fourhorn.tokenizer.vocabulary import Vocabulary
 
 MIN_SHORT_SLOTS, MAX_SHORT_SLOTS = 1 << 19, 1 << 20  # of 64 bytes
+FEW_SHORT_SLOTS, FEW_BYTES = (
+    1 << 12,
+    1 << 16,
+)  # for a worker that has met no more text than this, and knows no strings
 MIN_LONG_SLOTS, MAX_LONG_SLOTS = 1 << 12, 1 << 19  # of 32 bytes
 MIN_ARENA_BYTES, MAX_ARENA_BYTES = 1 << 21, 1 << 25
 MIN_WORK, MAX_KEPT_WORK = (
@@ -230,10 +234,14 @@ class Worker(Scanner):
         self.set(f.N_MERGE_WORDS, n_words)
         self.make_work(MIN_WORK)
         self.out = np.zeros(1 << 17, np.uint8)
-        self.forget(MIN_SHORT_SLOTS, MIN_LONG_SLOTS)
+        self.n_bytes_met = 0
+        self.forget(FEW_SHORT_SLOTS, MIN_LONG_SLOTS)
 
     def forget(self, short_slots: int, long_slots: int) -> None:
-        """Begin with empty tables, in which only the vocabulary's own strings are remembered."""
+        """Begin with empty tables, in which only the vocabulary's own strings are remembered.
+
+        Small tables begin without them: prompts need neither them nor the 34 MB that they fill.
+        """
         f = self.fields
         self.short = zeros(64 * short_slots)
         self.long = zeros(32 * long_slots)
@@ -241,8 +249,9 @@ class Worker(Scanner):
         self._use_tables()
         for field in (f.N_SHORT, f.N_LONG, f.ARENA_USED):
             self.set(field, 0)
-        seeds = self.engine.seeds
-        self.encode(seeds, -1, np.empty(seeds.room, self.engine.dtype))
+        if short_slots >= MIN_SHORT_SLOTS:
+            seeds = self.engine.seeds
+            self.encode(seeds, -1, np.empty(seeds.room, self.engine.dtype))
 
     def _use_tables(self) -> None:
         # Frequent pieces should stand where they are looked for first; at its cap a table may fill up further.
@@ -305,6 +314,9 @@ class Worker(Scanner):
         f, dtype = self.fields, self.engine.dtype
         if batch.n_bytes > MAX_PART_BYTES:
             raise UserError(f"{batch.n_bytes:,} bytes without white space are too many to encode at once.")
+        self.n_bytes_met += batch.n_bytes
+        if self.n_bytes_met > FEW_BYTES and len(self.short) < 64 * MIN_SHORT_SLOTS:
+            self.forget(MIN_SHORT_SLOTS, MIN_LONG_SLOTS)
         room = batch.room * dtype.itemsize
         if out is None and room > len(self.out):
             self.out = np.empty(room * 5 // 4, np.uint8)

@@ -88,6 +88,24 @@ def test_tables_grow_and_forget_without_changing_an_id(
     assert Tokenizer(small.vocabulary).encode_ordinary(text) == ids
 
 
+def test_prompts_need_no_large_tables_and_texts_get_them(small: Tokenizer, small_plain: Tokenizer) -> None:
+    rng = random.Random(5)
+    text = " ".join(
+        "".join(rng.choice("abcdefg é") for _ in range(rng.randrange(1, 12))) for _ in range(8_000)
+    )
+    fresh = Tokenizer(small.vocabulary)
+    assert fresh.encode_ordinary(text[:1000]) == small_plain.encode_ordinary(text[:1000])
+    worker = fresh._engine._idle[0]
+    assert len(worker.short) == 64 * fast.FEW_SHORT_SLOTS
+    for start in range(
+        0, fast.FEW_BYTES, 4000
+    ):  # it grows with what it meets, then begins anew with the strings
+        part = text[start % 40_000 :][:4000]
+        assert fresh.encode_ordinary(part) == small_plain.encode_ordinary(part)
+    assert len(worker.short) == 64 * fast.MIN_SHORT_SLOTS
+    assert worker.get(worker.fields.N_SHORT) > 256  # the vocabulary's own
+
+
 def test_a_table_of_pairs_without_room_says_so() -> None:
     fill = fast.kernels().encode.fill_pairs
     merges = np.random.default_rng(0).permutation(1000).astype(np.uint32)
