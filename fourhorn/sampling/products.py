@@ -14,12 +14,8 @@ from fourhorn.sampling.compiling import inner
 from fourhorn.sampling.rows import gelu
 from fourhorn.sampling.vectors import add, load_floats, store_floats, store_halves
 
-STORE, GELU, ADD, GELU_HALVES = (
-    0,
-    1,
-    2,
-    3,
-)  # epilogues; the last stores bfloat16, as the next product wants it
+STORE, GELU, ADD = 0, 1, 2  # epilogues
+GELU_HALVES = 3  # the same as GELU, stored in bfloat16, as the next product wants it
 AHEAD = 2048  # bytes from here that are fetched early
 FEW_ROWS = 3  # up to so many rows, vector registers beat tiles, and every thread rounds the rows for itself
 

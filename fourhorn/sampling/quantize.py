@@ -21,10 +21,8 @@ from fourhorn.model.transformer import GPT2
 
 Precision = Literal["float32", "bfloat16", "int8", "int4"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8", "int4")
-DEPTH, PANEL = (
-    64,
-    64,
-)  # inputs that a tile takes, outputs that are computed together: sizes are padded to multiples
+DEPTH = 64  # inputs that a tile takes: rows are padded to a multiple
+PANEL = 64  # outputs that are computed together: their number is padded to a multiple
 BYTE_GROUP, NIBBLE_GROUP = 256, 64  # neighbouring inputs that share a scale: multiples of DEPTH
 HALVES, BYTES, NIBBLES = 0, 1, 2  # kinds of packed weights, as the kernels number them
 KINDS = {"bfloat16": HALVES, "int8": BYTES, "int4": NIBBLES}
