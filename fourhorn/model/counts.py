@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from fourhorn.model.config import GPT2Config
 
 KERNEL_BYTES = 150_000_000  # numba, compiled code, and the threads' scratch
-BLOCK_BYTES, CARD_BLOCK_BYTES = (
-    64 << 20,
-    1 << 30,
-)  # float32 logits of a block of the loss, on a CPU and on a card
+BLOCK_BYTES = 64 << 20  # float32 logits of a block of the loss
+CARD_BLOCK_BYTES = 1 << 30  # the same on a card, whose products want more rows
 
 
 def n_params(config: GPT2Config) -> int:

@@ -269,9 +269,10 @@ class BatchEngine:
         if not ready:
             return
         started, before = time.perf_counter(), self.n_new_tokens
-        n_guesses = self.n_guesses if self.drafter is not None else 0
-        if not self.always_guess:
-            n_guesses = self.payoff.n_worth(len(ready), n_guesses)
+        n_guesses = 0
+        if self.drafter is not None:
+            worth = self.payoff.n_worth(len(ready), self.n_guesses)
+            n_guesses = self.n_guesses if self.always_guess else worth
         guesses = [self._guesses(r, n_guesses) for r in ready]
         tokens = [self._unread(r) + guess for r, guess in zip(ready, guesses, strict=True)]
         if any(guesses):

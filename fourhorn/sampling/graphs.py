@@ -40,10 +40,9 @@ class GraphDecoder(TorchDecoder):
         device = self.cache.k.device
         with torch.cuda.device_of(self.cache.k):  # type: ignore[no-untyped-call]
             self._record = record or Recorder()
-        self._steps = Mailbox(2 * n_slots, device)  # each slot's token, then each slot's length
-        self._parts = {
-            width: Mailbox(2 + width, device) for width in WIDTHS
-        }  # a slot, its length, its tokens
+        # for a step each slot's token, then each slot's length; for a part a slot, its length, its tokens
+        self._steps = Mailbox(2 * n_slots, device)
+        self._parts = {width: Mailbox(2 + width, device) for width in WIDTHS}
         self._recordings: dict[tuple[int, int], Callable[[], Tensor]] = {}
         weight = model.wte.weight
         self._head = F.pad(weight, (0, 0, 0, -len(weight) % EVEN))

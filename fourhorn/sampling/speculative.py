@@ -22,7 +22,7 @@ from fourhorn.sampling.decoder import make_decoder
 from fourhorn.sampling.request import Request
 
 N_MEASURED = 3  # passes that measure the time without guesses
-PERIOD = 16  # passes with guesses, after which one without measures anew
+PERIOD = 24  # passes with guesses, after which one without measures anew
 # In passes without guesses: what each puts into the account, what is in at first, at most, and where a new try begins.
 ALLOWANCE, START, MOST, WORTH_A_TRY = 0.01, 1.0, 8.0, 0.5
 

@@ -52,9 +52,8 @@ def test_steps_of_any_slots_at_any_lengths_are_those_of_the_plain_decoder(decode
     assert decoders[0].lengths == decoders[1].lengths
     for plain, recorded in held:  # logits are the caller's: a later step does not write into them
         assert torch.allclose(plain, recorded, atol=1e-5)
-    assert (
-        decoders[1]._record.n_recorded <= 4
-    )  # 35 tokens at most: steps of spans 16, 32 and 48, and a prompt's part
+    # 35 tokens at most: steps of spans 16, 32 and 48, and a prompt's part
+    assert decoders[1]._record.n_recorded <= 4
 
 
 def test_copies_truncations_and_guesses_go_on_as_in_the_plain_decoder(decoders):
